@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What an op is: signature, type inference, VJP rule, recompute class, ATen names. No torch, no IREE."""
+
+import threading
+from importlib import import_module
+
+from flambeau.dialects import build
+from flambeau.dialects.bindings import ir, passmanager, torch_dialect
+from flambeau.dialects.dialect import Autograd, Flambeau
+from flambeau.dialects.ops import FAMILIES
+
+__all__ = ["build", "create_context"]
+
+for _family in FAMILIES:
+    import_module(f"flambeau.dialects.ops.{_family}")
+
+# Loading a Python-defined dialect into two contexts at once crashes the bindings.
+_LOAD_LOCK = threading.Lock()
+
+
+def create_context() -> ir.Context:
+    """A new MLIR context that knows our dialects and the torch dialect."""
+    with _LOAD_LOCK:
+        context = ir.Context()
+        with context, ir.Location.unknown():
+            torch_dialect.register_dialect(context)
+            # The torch_c dialect (to and from builtin tensors) becomes known when a pass that depends on it has run.
+            passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(
+                ir.Module.create().operation
+            )
+            Flambeau.load()
+            Autograd.load()
+    return context

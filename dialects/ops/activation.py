@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Activation functions. Gradients follow PyTorch's conventions at kinks."""
+
+import math
+
+from flambeau.dialects import build as b
+from flambeau.dialects.dialect import ElementwiseOp
+from flambeau.dialects.opdef import Float, Number, Result, Str, Tensor, VerificationError, aten
+
+
+class ReluOp(ElementwiseOp, name="relu"):
+    """max(x, 0).
+
+    Gradient: g where out > 0, else 0.
+    """
+
+    x: Tensor
+    out: Result
+    aten = "relu"
+
+    def vjp(op, g):
+        return {"x": b.where(b.le(op.out, 0), 0, g)}
+
+
+class LeakyReluOp(ElementwiseOp, name="leaky_relu"):
+    """x where x > 0, negative_slope * x elsewhere.
+
+    Gradient: g where x > 0, negative_slope * g elsewhere.
+    """
+
+    x: Tensor
+    negative_slope: Number
+    out: Result
+    aten = "leaky_relu"
+
+    def vjp(op, g):
+        return {"x": b.where(b.gt(op.x, 0), g, b.mul(g, op.negative_slope))}
+
+
+class PreluOp(ElementwiseOp, name="prelu"):
+    """x where x > 0, weight * x elsewhere; `weight` broadcast to x.
+
+    Gradient: g where x > 0, weight * g elsewhere; 0 where x > 0, x * g elsewhere.
+    """
+
+    x: Tensor
+    weight: Tensor
+    out: Result
+    aten = "_prelu_kernel"
+
+    def vjp(op, g):
+        positive = b.gt(op.x, 0)
+        return {
+            "x": b.where(positive, g, b.mul(op.weight, g)),
+            "weight": b.where(positive, 0, b.mul(op.x, g)),
+        }
+
+    def decompose(op):
+        return b.where(b.gt(op.x, 0), op.x, b.mul(op.weight, op.x))
+
+
+class HardtanhOp(ElementwiseOp, name="hardtanh"):
+    """x limited to [min_val, max_val].
+
+    Gradient: g strictly inside the limits, else 0.
+    """
+
+    x: Tensor
+    min_val: Number
+    max_val: Number
+    out: Result
+    aten = "hardtanh"
+
+    def vjp(op, g):
+        outside = b.logical_or(b.le(op.x, op.min_val), b.ge(op.x, op.max_val))
+        return {"x": b.where(outside, 0, g)}
+
+
+class ThresholdOp(ElementwiseOp, name="threshold"):
+    """`value` where x <= threshold, x elsewhere.
+
+    Gradient: 0 where x <= threshold, g elsewhere.
+    """
+
+    x: Tensor
+    threshold: Number
+    value: Number
+    out: Result
+    aten = "threshold"
+
+    def vjp(op, g):
+        return {"x": b.where(b.le(op.x, op.threshold), 0, g)}
+
+
+class EluOp(ElementwiseOp, name="elu"):
+    """scale * x where x > 0, scale * alpha * (exp(input_scale * x) - 1) elsewhere.
+
+    Gradient: g * scale where x > 0, g * scale * alpha * input_scale * exp(input_scale * x) elsewhere.
+    """
+
+    x: Tensor
+    alpha: Number
+    scale: Number
+    input_scale: Number
+    out: Result
+    aten = "elu"
+
+    def vjp(op, g):
+        factor = op.scale * op.alpha * op.input_scale
+        # exp of the positive elements could be infinite, and is not used.
+        exponential = b.exp(b.mul(b.minimum(op.x, 0), op.input_scale))
+        below = b.mul(b.mul(g, factor), exponential)
+        return {"x": b.where(b.le(op.x, 0), below, b.mul(g, op.scale))}
+
+
+class CeluOp(ElementwiseOp, name="celu"):
+    """x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere.
+
+    Gradient: g where x > 0, g * exp(x / alpha) elsewhere.
+    """
+
+    x: Tensor
+    alpha: Number = 1.0
+    out: Result
+    aten = "celu"
+
+    def vjp(op, g):
+        below = b.mul(g, b.exp(b.mul(b.minimum(op.x, 0), 1.0 / op.alpha)))
+        return {"x": b.where(b.le(op.x, 0), below, g)}
+
+    def decompose(op):
+        return b.elu(op.x, op.alpha, 1, 1.0 / op.alpha)
+
+
+class SigmoidOp(ElementwiseOp, name="sigmoid"):
+    """1 / (1 + exp(-x)).
+
+    Gradient: g * (1 - out) * out.
+    """
+
+    x: Tensor
+    out: Result
+    aten = "sigmoid"
+
+    def vjp(op, g):
+        return {"x": b.mul(b.mul(g, b.sub(1, op.out)), op.out)}
+
+
+class LogSigmoidOp(ElementwiseOp, name="log_sigmoid"):
+    """log(1 / (1 + exp(-x))).
+
+    Gradient: g * sigmoid(-x).
+    """
+
+    x: Tensor
+    out: Result
+    aten = "log_sigmoid"
+
+    def vjp(op, g):
+        return {"x": b.mul(g, b.sigmoid(b.neg(op.x)))}
+
+    def decompose(op):
+        return b.sub(b.minimum(op.x, 0), b.log1p(b.exp(b.neg(b.abs(op.x)))))
+
+
+class GeluOp(ElementwiseOp, name="gelu"):
+    """x * Phi(x), Phi being the normal distribution function; with approximate="tanh" by a formula with tanh.
+
+    Gradient: g * (Phi(x) + x * Phi'(x)).
+    """
+
+    x: Tensor
+    approximate: Str = "none"
+    out: Result
+    aten = "gelu"
+
+    def check(op):
+        if op.approximate not in ("none", "tanh"):
+            raise VerificationError(f"attribute 'approximate' is '{op.approximate}'; it may be 'none' or 'tanh'")
+
+    def vjp(op, g):
+        x = op.x
+        square = b.mul(x, x)
+        if op.approximate == "none":
+            distribution = b.mul(b.add(b.erf(b.mul(x, math.sqrt(0.5))), 1), 0.5)
+            density = b.mul(b.exp(b.mul(square, -0.5)), 1 / math.sqrt(2 * math.pi))
+            return {"x": b.mul(g, b.add(distribution, b.mul(x, density)))}
+        scale, cubic = math.sqrt(2 / math.pi), 0.044715
+        inner = b.mul(b.mul(x, b.add(b.mul(square, cubic), 1)), scale)
+        slope = b.mul(b.add(b.mul(square, 3 * cubic), 1), scale)
+        t = b.tanh(inner)
+        left = b.mul(b.add(t, 1), 0.5)
+        right = b.mul(b.mul(b.mul(x, 0.5), b.sub(1, b.mul(t, t))), slope)
+        return {"x": b.mul(g, b.add(left, right))}
+
+
+class SiluOp(ElementwiseOp, name="silu"):
+    """x * sigmoid(x).
+
+    Gradient: g * s * (1 + x * (1 - s)), s = sigmoid(x).
+    """
+
+    x: Tensor
+    out: Result
+    aten = "silu"
+
+    def vjp(op, g):
+        s = b.sigmoid(op.x)
+        return {"x": b.mul(b.mul(g, s), b.add(b.mul(op.x, b.sub(1, s)), 1))}
+
+
+class MishOp(ElementwiseOp, name="mish"):
+    """x * tanh(log(1 + exp(x))).
+
+    Gradient: g * (t + x * sigmoid(x) * (1 - t^2)), t = tanh(log(1 + exp(x))).
+    """
+
+    x: Tensor
+    out: Result
+    aten = "mish"
+
+    def vjp(op, g):
+        t = b.tanh(b.softplus(op.x, 1, 20))
+        right = b.mul(b.mul(op.x, b.sigmoid(op.x)), b.sub(1, b.mul(t, t)))
+        return {"x": b.mul(g, b.add(t, right))}
+
+
+class SoftplusOp(ElementwiseOp, name="softplus"):
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold.
+
+    Gradient: g * sigmoid(beta * x); g where beta * x > threshold.
+    """
+
+    x: Tensor
+    beta: Number = 1
+    threshold: Number = 20
+    out: Result
+    aten = "softplus"
+
+    def vjp(op, g):
+        scaled = b.mul(op.x, op.beta)
+        return {"x": b.where(b.gt(scaled, op.threshold), g, b.mul(g, b.sigmoid(scaled)))}
+
+
+class HardsigmoidOp(ElementwiseOp, name="hardsigmoid"):
+    """min(max(x + 3, 0), 6) / 6.
+
+    Gradient: g / 6 where -3 < x < 3, else 0.
+    """
+
+    x: Tensor
+    out: Result
+    aten = "hardsigmoid"
+
+    def vjp(op, g):
+        inside = b.logical_and(b.gt(op.x, -3), b.lt(op.x, 3))
+        return {"x": b.where(inside, b.mul(g, 1 / 6), 0)}
+
+
+class HardswishOp(ElementwiseOp, name="hardswish"):
+    """x * min(max(x + 3, 0), 6) / 6.
+
+    Gradient: 0 where x <= -3, g where x >= 3, g * (x / 3 + 1/2) between.
+    """
+
+    x: Tensor
+    out: Result
+    aten = "hardswish"
+
+    def vjp(op, g):
+        between = b.mul(g, b.add(b.mul(op.x, 1 / 3), 0.5))
+        return {"x": b.where(b.le(op.x, -3), 0, b.where(b.lt(op.x, 3), between, g))}
+
+
+class HardshrinkOp(ElementwiseOp, name="hardshrink"):
+    """x where |x| > lambd, else 0.
+
+    Gradient: g where |x| > lambd, else 0.
+    """
+
+    x: Tensor
+    lambd: Number = 0.5
+    out: Result
+    aten = "hardshrink"
+
+    def vjp(op, g):
+        inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
+        return {"x": b.where(inside, 0, g)}
+
+    def decompose(op):
+        inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
+        return b.where(inside, 0, op.x)
+
+
+class SoftshrinkOp(ElementwiseOp, name="softshrink"):
+    """x - lambd where x > lambd, x + lambd where x < -lambd, else 0.
+
+    Gradient: g where |x| > lambd, else 0.
+    """
+
+    x: Tensor
+    lambd: Number = 0.5
+    out: Result
+    aten = "softshrink"
+
+    def vjp(op, g):
+        inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
+        return {"x": b.where(inside, 0, g)}
+
+    def decompose(op):
+        above = b.where(b.gt(op.x, op.lambd), b.sub(op.x, op.lambd), b.mul(op.x, 0))
+        return b.where(b.lt(op.x, -op.lambd), b.add(op.x, op.lambd), above)

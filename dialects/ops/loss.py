@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Loss functions. `reduction` is ATen's number: 0 keeps the elements, 1 takes their mean, 2 their sum.
+
+float16 and bfloat16 are computed in float32 and rounded at the end. Operands of equal element types broadcast together.
+"""
+
+from collections.abc import Callable
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.dialect import FlambeauOp
+from flambeau.dialects.infer import broadcast_shape
+from flambeau.dialects.opdef import CHEAP, Float, Int, Lowering, Result, Tensor, VerificationError
+from flambeau.dialects.types import compatible, dtype_name, is_float, shape_of, tensor_type
+
+NONE, MEAN, SUM = 0, 1, 2
+
+# --- Parts of rules --------------------------------------------------------------------------------------------------
+
+
+def _require_reduction(reduction: int) -> None:
+    if reduction not in (NONE, MEAN, SUM):
+        raise VerificationError(f"reduction is {reduction}, but must be 0 (none), 1 (mean) or 2 (sum)")
+
+
+def _require_float(type_: ir.Type) -> None:
+    if not is_float(type_):
+        raise VerificationError(f"operand 'x' must be of float elements, found {type_}")
+
+
+def _reduced(*names: str) -> Callable:
+    """The type of a loss whose elements come from the operands `names`, of equal element types."""
+
+    def infer(op):
+        _require_reduction(op.reduction)
+        _require_float(op.x)
+        operands = {n: getattr(op, n) for n in names if getattr(op, n) is not None}
+        for name, type_ in operands.items():
+            if type_.element_type != op.x.element_type:
+                raise VerificationError(f"operands 'x' and '{name}' differ in element type: {op.x} and {type_}")
+        shape = broadcast_shape(*(shape_of(t) for t in operands.values()))
+        return tensor_type(shape if op.reduction == NONE else [], op.x.element_type)
+
+    return infer
+
+
+def _operands(op, *names: str) -> list[ir.Value | None]:
+    """The operands `names`, wide and broadcast together; None for one that is absent."""
+    values = [getattr(op, n) for n in names]
+    together = iter(b.broadcast(*(b.wide(v) for v in values if v is not None)))
+    return [None if v is None else next(together) for v in values]
+
+
+def _reduce(op, elements: ir.Value) -> ir.Value:
+    """The loss from its elements."""
+    all_dims = list(range(elements.type.rank))
+    if op.reduction == MEAN:
+        elements = b.mean(elements, all_dims, False)
+    elif op.reduction == SUM:
+        elements = b.sum(elements, all_dims, False)
+    return b.cast_like(elements, op.x)
+
+
+def _unreduce(op, g: ir.Value, elements: ir.Value) -> ir.Value:
+    """The gradient of the loss's elements from that of the loss, wide; `elements` has their shape."""
+    g = b.wide(g)
+    if op.reduction == NONE:
+        return g
+    if op.reduction == MEAN:
+        g = b.div(g, b.tensor_from_index(b.multiply_sizes(b.sizes(elements)), g.type.element_type))
+    return b.expand_to(g, elements)
+
+
+def _gradient(elements: ir.Value, operand: ir.Value) -> ir.Value:
+    """The gradient of an operand that was broadcast and widened to the shape of the loss's elements."""
+    return b.cast_like(b.sum_to(elements, operand), operand)
+
+
+# --- Losses of two tensors -------------------------------------------------------------------------------------------
+
+
+def _difference(op) -> ir.Value:
+    x, target = _operands(op, "x", "target")
+    return b.sub(x, target)
+
+
+def _difference_vjp(op, g: ir.Value, difference: ir.Value, slope: ir.Value) -> dict[str, ir.Value]:
+    """Gradients of a loss that depends on x - target with derivative `slope`."""
+    grad = b.mul(_unreduce(op, g, difference), slope)
+    return {"x": _gradient(grad, op.x), "target": _gradient(b.neg(grad), op.target)}
+
+
+class MseLossOp(FlambeauOp, name="mse_loss"):
+    """(x - target)^2, reduced.
+
+    Gradient: 2 g (x - target), and its negative.
+    """
+
+    x: Tensor
+    target: Tensor
+    reduction: Int = MEAN
+    out: Result
+    aten = "mse_loss"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target")
+
+    def vjp(op, g):
+        difference = _difference(op)
+        return _difference_vjp(op, g, difference, b.mul(difference, 2.0))
+
+    def decompose(op):
+        difference = _difference(op)
+        return _reduce(op, b.mul(difference, difference))
+
+
+class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
+    """With d = |x - target|: d^2 / (2 beta) where d < beta, else d - beta / 2; reduced.
+
+    Gradient: g (x - target) / beta where d < beta, else g sign(x - target); and its negative.
+    """
+
+    x: Tensor
+    target: Tensor
+    reduction: Int = MEAN
+    beta: Float = 1.0
+    out: Result
+    aten = "smooth_l1_loss"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target")
+
+    def check(op):
+        if op.beta < 0:
+            raise VerificationError(f"beta is {op.beta}, but must not be negative")
+
+    def vjp(op, g):
+        difference = _difference(op)
+        slope = b.sign(difference)
+        if op.beta:
+            near = b.lt(b.abs(difference), op.beta)
+            slope = b.where(near, b.mul(difference, 1.0 / op.beta), slope)
+        return _difference_vjp(op, g, difference, slope)
+
+    def decompose(op):
+        distance = b.abs(_difference(op))
+        if not op.beta:
+            return _reduce(op, distance)
+        quadratic = b.mul(b.mul(distance, distance), 0.5 / op.beta)
+        return _reduce(op, b.where(b.lt(distance, op.beta), quadratic, b.sub(distance, 0.5 * op.beta)))
+
+
+class HuberLossOp(FlambeauOp, name="huber_loss"):
+    """With d = |x - target|: d^2 / 2 where d <= delta, else delta (d - delta / 2); reduced.
+
+    Gradient: g times x - target, limited to [-delta, delta]; and its negative.
+    """
+
+    x: Tensor
+    target: Tensor
+    reduction: Int = MEAN
+    delta: Float = 1.0
+    out: Result
+    aten = "huber_loss"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target")
+
+    def check(op):
+        if op.delta <= 0:
+            raise VerificationError(f"delta is {op.delta}, but must be positive")
+
+    def vjp(op, g):
+        difference = _difference(op)
+        near = b.le(b.abs(difference), op.delta)
+        return _difference_vjp(op, g, difference, b.where(near, difference, b.mul(b.sign(difference), op.delta)))
+
+    def decompose(op):
+        distance = b.abs(_difference(op))
+        quadratic = b.mul(b.mul(distance, distance), 0.5)
+        linear = b.mul(b.sub(distance, 0.5 * op.delta), op.delta)
+        return _reduce(op, b.where(b.le(distance, op.delta), quadratic, linear))
+
+
+class SoftMarginLossOp(FlambeauOp, name="soft_margin_loss"):
+    """log(1 + exp(-target * x)), reduced; targets are 1 or -1.
+
+    Gradient: -g target sigmoid(-target * x); -g x sigmoid(-target * x).
+    """
+
+    x: Tensor
+    target: Tensor
+    reduction: Int = MEAN
+    out: Result
+    aten = "soft_margin_loss"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target")
+
+    def vjp(op, g):
+        x, target = _operands(op, "x", "target")
+        slope = b.neg(b.mul(_unreduce(op, g, x), b.sigmoid(b.neg(b.mul(target, x)))))
+        return {"x": _gradient(b.mul(slope, target), op.x), "target": _gradient(b.mul(slope, x), op.target)}
+
+    def decompose(op):
+        x, target = _operands(op, "x", "target")
+        return _reduce(op, b.log1p(b.exp(b.neg(b.mul(target, x)))))
+
+
+# --- Binary cross entropy --------------------------------------------------------------------------------------------
+
+
+def _weighted(x: ir.Value, weight: ir.Value | None) -> ir.Value:
+    return x if weight is None else b.mul(x, weight)
+
+
+class BinaryCrossEntropyOp(FlambeauOp, name="binary_cross_entropy"):
+    """-weight (target log(x) + (1 - target) log(1 - x)), logarithms not below -100, reduced; x is in [0, 1].
+
+    Gradient: g weight (x - target) / max(x (1 - x), 1e-12); g weight (log(1 - x) - log(x)); weight carries none.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor | None
+    reduction: Int = MEAN
+    out: Result
+    aten = "binary_cross_entropy"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target", "weight")
+
+    def vjp(op, g):
+        x, target, weight = _operands(op, "x", "target", "weight")
+        g = _weighted(_unreduce(op, g, x), weight)
+        spread = b.maximum(b.mul(x, b.sub(1.0, x)), 1e-12)
+        log, log_complement = _limited_logs(x)
+        return {
+            "x": _gradient(b.mul(g, b.div(b.sub(x, target), spread)), op.x),
+            "target": _gradient(b.mul(g, b.sub(log_complement, log)), op.target),
+        }
+
+    def decompose(op):
+        x, target, weight = _operands(op, "x", "target", "weight")
+        log, log_complement = _limited_logs(x)
+        elements = b.sub(b.mul(b.sub(target, 1.0), log_complement), b.mul(target, log))
+        return _reduce(op, _weighted(elements, weight))
+
+
+def _limited_logs(x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """log(x) and log(1 - x), not below -100."""
+    return b.maximum(b.log(x), -100.0), b.maximum(b.log1p(b.neg(x)), -100.0)
+
+
+class BinaryCrossEntropyWithLogitsOp(FlambeauOp, name="binary_cross_entropy_with_logits"):
+    """weight ((1 - target) x + (1 + (pos_weight - 1) target) log(1 + exp(-x))), reduced: x before the sigmoid.
+
+    Gradient, with q = 1 + (pos_weight - 1) target: g weight (1 - target - q sigmoid(-x));
+    g weight ((pos_weight - 1) log(1 + exp(-x)) - x); weight and pos_weight carry none.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor | None
+    pos_weight: Tensor | None
+    reduction: Int = MEAN
+    out: Result
+    aten = "binary_cross_entropy_with_logits"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+    infer = _reduced("x", "target", "weight", "pos_weight")
+
+    def vjp(op, g):
+        x, target, weight, pos_weight = _operands(op, "x", "target", "weight", "pos_weight")
+        g = _weighted(_unreduce(op, g, x), weight)
+        share, slope = b.sigmoid(b.neg(x)), b.neg(x)
+        if pos_weight is not None:
+            excess = b.sub(pos_weight, 1.0)
+            share = b.mul(share, b.add(b.mul(excess, target), 1.0))
+            slope = b.add(slope, b.mul(excess, _log1p_exp_of_negative(x)))
+        return {
+            "x": _gradient(b.mul(g, b.sub(b.sub(1.0, target), share)), op.x),
+            "target": _gradient(b.mul(g, slope), op.target),
+        }
+
+    def decompose(op):
+        x, target, weight, pos_weight = _operands(op, "x", "target", "weight", "pos_weight")
+        log = _log1p_exp_of_negative(x)
+        if pos_weight is not None:
+            log = b.mul(log, b.add(b.mul(b.sub(pos_weight, 1.0), target), 1.0))
+        return _reduce(op, _weighted(b.add(b.mul(b.sub(1.0, target), x), log), weight))
+
+
+def _log1p_exp_of_negative(x: ir.Value) -> ir.Value:
+    """log(1 + exp(-x)) without overflow: max(-x, 0) + log1p(exp(-|x|))."""
+    return b.add(b.maximum(b.neg(x), 0.0), b.log1p(b.exp(b.neg(b.abs(x)))))
+
+
+# --- Negative log likelihood -----------------------------------------------------------------------------------------
+
+
+class _NllParts:
+    """What the rules of the two nll losses share. Classes are in dim `class_dim` of x; target has the other dims."""
+
+    def __init__(self, op, class_dim: int):
+        self.op, self.class_dim = op, class_dim
+        self.x = b.wide(op.x)
+        self.all_dims = list(range(op.target.type.rank))
+        self.ignored = b.eq(op.target, op.ignore_index)
+        self.chosen = self._chosen()
+        self.weight = None if op.weight is None else self._pick(self._spread_over_classes(b.wide(op.weight)))
+
+    def _spread_over_classes(self, vector: ir.Value) -> ir.Value:
+        """A vector [c] repeated to x's shape."""
+        shape = [b.size(vector, 0) if d == self.class_dim else 1 for d in range(self.x.type.rank)]
+        return b.expand_to(b.view(vector, shape), self.x)
+
+    def _chosen(self) -> ir.Value:
+        """Where x's class is the target's: a comparison with iota, which unlike a gather fuses with its consumers."""
+        iota = b.iota(b.size(self.x, self.class_dim), self.op.target.type.element_type)
+        return b.eq(self._spread_over_classes(iota), self.spread_over_classes(self.op.target))
+
+    def spread_over_classes(self, per_target: ir.Value) -> ir.Value:
+        """A tensor of target's shape, repeated along the classes."""
+        return b.expand(b.unsqueeze(per_target, self.class_dim), b.sizes(self.x))
+
+    def _pick(self, x: ir.Value) -> ir.Value:
+        """x at the target's class; 0 where the target is ignored."""
+        picked = b.sum(b.where(self.chosen, x, 0.0), [self.class_dim], False)
+        return b.where(self.ignored, 0.0, picked)
+
+    def losses(self) -> ir.Value:
+        """-weight * x at the target's class, in target's shape."""
+        picked = b.neg(self._pick(self.x))
+        return picked if self.weight is None else b.mul(self.weight, picked)
+
+    def total_weight(self) -> ir.Value:
+        """The sum of the weights of all targets that are not ignored."""
+        weights = self.weight
+        if weights is None:
+            weights = b.cast(b.logical_not(self.ignored), self.x.type.element_type)
+        return b.sum(weights, self.all_dims, False) if self.all_dims else weights
+
+    def results(self) -> list[ir.Value]:
+        losses = self.losses()
+        if self.op.reduction == NONE:
+            out, total = losses, self._total_weight_unreduced()
+        else:
+            total = self.total_weight()
+            out = b.sum(losses, self.all_dims, False) if self.all_dims else losses
+            out = b.div(out, total) if self.op.reduction == MEAN else out
+        return [b.cast_like(out, self.op.x), b.cast_like(total, self.op.x)]
+
+    def _total_weight_unreduced(self) -> ir.Value:
+        # Eager leaves 0 here, except for a single unbatched target.
+        return b.scalar(0.0, self.x.type.element_type) if self.all_dims else self.total_weight()
+
+    def gradient(self, g: ir.Value) -> ir.Value:
+        """-g * weight at the target's class, 0 elsewhere; for the mean divided by the total weight."""
+        g = b.wide(g)
+        if self.op.reduction == MEAN:
+            g = b.div(g, self.total_weight())
+        g = b.neg(b.expand_to(g, self.op.target))
+        g = g if self.weight is None else b.mul(g, self.weight)
+        kept = b.where(self.ignored, 0.0, g)
+        return b.cast_like(b.where(self.chosen, self.spread_over_classes(kept), 0.0), self.op.x)
+
+
+def _infer_nll(op, class_dim: int, classes: int):
+    _require_reduction(op.reduction)
+    _require_float(op.x)
+    shape = shape_of(op.x)
+    rest = [s for d, s in enumerate(shape) if d != class_dim]
+    if dtype_name(op.target) not in ("int64", "uint8"):
+        raise VerificationError(f"operand 'target' must hold int64 or uint8 classes, found {op.target}")
+    if not compatible(op.target, tensor_type(rest, op.target.element_type)):
+        raise VerificationError(f"operand 'target' must have shape {rest} for {op.x}, found {op.target}")
+    if op.weight is not None and not compatible(op.weight, tensor_type([classes], op.x.element_type)):
+        raise VerificationError(f"operand 'weight' must be a vector of {classes} class weights, found {op.weight}")
+    element = op.x.element_type
+    scalar = tensor_type([], element)
+    return [tensor_type(shape_of(op.target), element) if op.reduction == NONE else scalar, scalar]
+
+
+class NllLossForwardOp(FlambeauOp, name="nll_loss_forward"):
+    """-weight[target] * x[.., target] of log-probabilities x [n, c] or [c], reduced; and the total weight.
+
+    Targets equal to `ignore_index` count nothing. The mean is divided by the total weight of the others.
+    Gradient: -g * weight[target] at the target's class, for the mean divided by the total weight.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor | None
+    reduction: Int
+    ignore_index: Int
+    out: Result
+    total_weight: Result
+    aten = "nll_loss_forward"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+
+    def infer(op):
+        if op.x.rank not in (1, 2):
+            raise VerificationError(f"operand 'x' must be [n, c] or [c], found {op.x}")
+        return _infer_nll(op, op.x.rank - 1, shape_of(op.x)[-1])
+
+    def vjp(op, g, g_total_weight):
+        return {} if g is None else {"x": _NllParts(op, op.x.type.rank - 1).gradient(g)}
+
+    def decompose(op):
+        return _NllParts(op, op.x.type.rank - 1).results()
+
+
+class NllLoss2dForwardOp(FlambeauOp, name="nll_loss2d_forward"):
+    """-weight[target] * x[:, target] of log-probabilities x [n, c, h, w] and targets [n, h, w], reduced; total weight.
+
+    Gradient: as for `nll_loss_forward`.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor | None
+    reduction: Int
+    ignore_index: Int
+    out: Result
+    total_weight: Result
+    aten = "nll_loss2d_forward"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+
+    def infer(op):
+        if op.x.rank != 4:
+            raise VerificationError(f"operand 'x' must be [n, c, h, w], found {op.x}")
+        return _infer_nll(op, 1, shape_of(op.x)[1])
+
+    def vjp(op, g, g_total_weight):
+        return {} if g is None else {"x": _NllParts(op, 1).gradient(g)}
+
+    def decompose(op):
+        return _NllParts(op, 1).results()

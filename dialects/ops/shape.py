@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Views and layout: ops that move elements without computing with them, and the scatters that write through views.
+
+What has a static answer is normalized by whoever builds these ops: dims are in [0, rank), sizes are explicit (no -1 that
+means "infer" or "keep": -1 is a dynamic size), slices satisfy 0 <= start <= end <= size, indices are in [0, size).
+`?` is never a size that broadcasts or squeezes: only a dim of static size 1 does.
+"""
+
+from math import prod
+
+from flambeau.dialects import build as b
+from flambeau.dialects.dialect import FlambeauOp
+from flambeau.dialects.infer import merge_shapes, normalize_dim, same_as
+from flambeau.dialects.opdef import (
+    CHEAP,
+    Int,
+    Ints,
+    Result,
+    Sequence,
+    Lowering,
+    Size,
+    Sizes,
+    Tensor,
+    VerificationError,
+    aten,
+)
+from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type
+
+
+def _dim(name, dim, rank):
+    """Check that a dim is normalized."""
+    if not 0 <= dim < max(rank, 1):
+        raise VerificationError(f"'{name}' is {dim}, which is not in [0, {rank}) for a tensor of rank {rank}")
+    return dim
+
+
+def _same_element(names, types):
+    for name, type_ in zip(names[1:], types[1:], strict=True):
+        if type_.element_type != types[0].element_type:
+            raise VerificationError(
+                f"operands '{names[0]}' and '{name}' differ in element type: {types[0]} and {type_}"
+            )
+
+
+def _expect_part(name, type_, shape, element):
+    """Check the part that a scatter writes: the type of what the view op would return."""
+    expected = tensor_type(shape, element)
+    if not compatible(type_, expected):
+        raise VerificationError(f"operand '{name}' is {type_}, but the positions written are {expected}")
+
+
+# --- Broadcast and reshape -------------------------------------------------------------------------------------------
+
+
+class ExpandOp(FlambeauOp, name="expand"):
+    """`x` broadcast to `shape`: leading dims are added, dims of static size 1 are repeated, all others are kept.
+
+    Gradient: g summed over the dims that were added or repeated.
+    """
+
+    x: Tensor
+    shape: Sizes
+    out: Result
+    aten = aten("expand", "x", "shape", False)
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        added = len(op.shape) - len(shape)
+        if added < 0:
+            raise VerificationError(f"cannot expand {op.x} to fewer dims, shape {list(op.shape)}")
+        result = list(op.shape[:added])
+        for have, want in zip(shape, op.shape[added:], strict=True):
+            if have not in (1, DYNAMIC, want) and want != DYNAMIC:
+                raise VerificationError(f"cannot expand {op.x} to shape {list(op.shape)}: size {have} is neither 1 nor {want}")
+            result.append(want if have == 1 or have == DYNAMIC else have)
+        return tensor_type(result, op.x.element_type)
+
+    def vjp(op, g):
+        added, repeated = _broadcast_dims(op.x, op.out)
+        if not added and not repeated:
+            return {"x": g}
+        g = b.sum(g, [*added, *repeated], bool(repeated))
+        return {"x": b.squeeze(g, added) if added and repeated else g}
+
+    def scatter(op, base, part):
+        # Eager allows writes only where nothing is repeated; then the first of each added or repeated dim is the part.
+        added, repeated = _broadcast_dims(base, part)
+        for dim in (*added, *repeated):
+            part = b.slice(part, dim, 0, 1, 1)
+        return b.squeeze(part, added) if added else part
+
+
+def _broadcast_dims(x, out):
+    """The dims of `out` that `expand` added, and those that it repeated."""
+    shape, target = shape_of(x), shape_of(out)
+    added = len(target) - len(shape)
+    repeated = [added + i for i, s in enumerate(shape) if s == 1 and target[added + i] != 1]
+    return list(range(added)), repeated
+
+
+class ViewOp(FlambeauOp, name="view"):
+    """The elements of `x`, in row-major order, in another shape.
+
+    Gradient: g in the shape of x.
+    """
+
+    x: Tensor
+    shape: Sizes
+    out: Result
+    aten = ("view", "_unsafe_view", "reshape")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        if DYNAMIC not in shape and DYNAMIC not in op.shape and prod(shape) != prod(op.shape):
+            raise VerificationError(f"{op.x} has {prod(shape)} elements, shape {list(op.shape)} has {prod(op.shape)}")
+        return tensor_type(op.shape, op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.view(g, b.sizes(op.x))}
+
+    def scatter(op, base, part):
+        return b.view(part, b.sizes(base))
+
+
+class UnsqueezeOp(FlambeauOp, name="unsqueeze"):
+    """A dim of size 1 inserted at `dim` of the result.
+
+    Gradient: g without that dim.
+    """
+
+    x: Tensor
+    dim: Int
+    out: Result
+    aten = "unsqueeze"
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        _dim("dim", op.dim, len(shape) + 1)
+        return tensor_type([*shape[: op.dim], 1, *shape[op.dim :]], op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.squeeze(g, [op.dim])}
+
+    def scatter(op, base, part):
+        return b.squeeze(part, [op.dim])
+
+
+class SqueezeOp(FlambeauOp, name="squeeze"):
+    """`x` without `dims`, all of which have size 1 (ATen keeps others: they are not named here).
+
+    Gradient: g with dims of size 1 in those places.
+    """
+
+    x: Tensor
+    dims: Ints
+    out: Result
+    aten = aten("squeeze.dims", "x", "dims")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        for dim in op.dims:
+            if shape[_dim("dims", dim, len(shape))] not in (1, DYNAMIC):
+                raise VerificationError(f"dim {dim} of {op.x} is not of size 1")
+        return tensor_type([s for i, s in enumerate(shape) if i not in op.dims], op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": _unsqueeze_all(g, op.dims)}
+
+    def scatter(op, base, part):
+        return _unsqueeze_all(part, op.dims)
+
+
+def _unsqueeze_all(x, dims):
+    for dim in sorted(dims):
+        x = b.unsqueeze(x, dim)
+    return x
+
+
+# --- Order of dims ---------------------------------------------------------------------------------------------------
+
+
+class PermuteOp(FlambeauOp, name="permute"):
+    """Dim i of the result is dim `dims[i]` of `x`.
+
+    Gradient: g permuted back.
+    """
+
+    x: Tensor
+    dims: Ints
+    out: Result
+    aten = "permute"
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        if sorted(op.dims) != list(range(len(shape))):
+            raise VerificationError(f"'dims' is {list(op.dims)}, not a permutation of the dims of {op.x}")
+        return tensor_type([shape[d] for d in op.dims], op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.permute(g, _inverse(op.dims))}
+
+    def scatter(op, base, part):
+        return b.permute(part, _inverse(op.dims))
+
+
+def _inverse(permutation):
+    return [permutation.index(i) for i in range(len(permutation))]
+
+
+class TransposeOp(FlambeauOp, name="transpose"):
+    """Two dims swapped.
+
+    Gradient: g with the same dims swapped.
+    """
+
+    x: Tensor
+    dim0: Int
+    dim1: Int
+    out: Result
+    aten = aten("transpose.int", "x", "dim0", "dim1")
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        i, j = (_dim(name, d, len(shape)) for name, d in (("dim0", op.dim0), ("dim1", op.dim1)))
+        if shape:
+            shape[i], shape[j] = shape[j], shape[i]
+        return tensor_type(shape, op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.transpose(g, op.dim0, op.dim1)}
+
+    def scatter(op, base, part):
+        return b.transpose(part, op.dim0, op.dim1)
+
+
+class TOp(FlambeauOp, name="t"):
+    """The transpose of a matrix; vectors and rank 0 are kept.
+
+    Gradient: the transpose of g.
+    """
+
+    x: Tensor
+    out: Result
+    aten = "t"
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        shape = shape_of(op.x)
+        if len(shape) > 2:
+            raise VerificationError(f"needs a tensor of at most 2 dims, not {op.x}; use flambeau.transpose")
+        return tensor_type(shape[::-1], op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.t(g)}
+
+    def scatter(op, base, part):
+        return b.t(part)
+
+
+# --- Parts -----------------------------------------------------------------------------------------------------------
+
+
+def _sliced_shape(op):
+    """The shape of x[start:end:step] along `dim`."""
+    shape = shape_of(op.x)
+    size = shape[_dim("dim", op.dim, len(shape))] if shape else None
+    if size is None:
+        raise VerificationError("cannot slice a tensor of rank 0")
+    if op.step < 1:
+        raise VerificationError(f"'step' is {op.step}, not positive")
+    known = [n for n in (op.start, op.end, size) if n != DYNAMIC]
+    if known != sorted(known) or min(known, default=0) < 0:
+        raise VerificationError(f"start {op.start}, end {op.end} is not a slice of dim {op.dim} of {op.x}")
+    unknown = DYNAMIC in (op.start, op.end)
+    shape[op.dim] = DYNAMIC if unknown else -(-(op.end - op.start) // op.step)
+    return shape
+
+
+class SliceOp(FlambeauOp, name="slice"):
+    """x[start:end:step] along `dim`, with 0 <= start <= end <= size.
+
+    Gradient: g written into zeros.
+    """
+
+    x: Tensor
+    dim: Int
+    start: Size
+    end: Size
+    step: Int = 1
+    out: Result
+    aten = aten("slice.Tensor", "x", "dim", "start", "end", "step")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        return tensor_type(_sliced_shape(op), op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.slice_scatter(b.zeros_like(op.x), g, op.dim, op.start, op.end, op.step)}
+
+    def scatter(op, base, part):
+        return b.slice_scatter(base, part, op.dim, op.start, op.end, op.step)
+
+
+class SliceScatterOp(FlambeauOp, name="slice_scatter"):
+    """`x` with `src` written to x[start:end:step] along `dim`.
+
+    Gradient: x: g with zeros in the slice; src: the slice of g.
+    """
+
+    x: Tensor
+    src: Tensor
+    dim: Int
+    start: Size
+    end: Size
+    step: Int = 1
+    out: Result
+    aten = aten("slice_scatter", "x", "src", "dim", "start", "end", "step")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+
+    def infer(op):
+        _expect_part("src", op.src, _sliced_shape(op), op.x.element_type)
+        return op.x
+
+    def vjp(op, g):
+        place = (op.dim, op.start, op.end, op.step)
+        return {"x": b.slice_scatter(g, b.zeros_like(op.src), *place), "src": b.slice(g, *place)}
+
+
+def _selected_shape(op):
+    """The shape of x[..., index, ...]."""
+    shape = shape_of(op.x)
+    if not shape:
+        raise VerificationError("cannot select from a tensor of rank 0")
+    size = shape.pop(_dim("dim", op.dim, len(shape)))
+    if op.index != DYNAMIC and not 0 <= op.index < (size if size != DYNAMIC else op.index + 1):
+        raise VerificationError(f"index {op.index} is out of range for dim {op.dim} of {op.x}")
+    return shape
+
+
+class SelectOp(FlambeauOp, name="select"):
+    """x[index] along `dim`, which disappears; 0 <= index < size.
+
+    Gradient: g written into zeros.
+    """
+
+    x: Tensor
+    dim: Int
+    index: Size
+    out: Result
+    aten = aten("select.int", "x", "dim", "index")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    view = True
+
+    def infer(op):
+        return tensor_type(_selected_shape(op), op.x.element_type)
+
+    def vjp(op, g):
+        return {"x": b.select_scatter(b.zeros_like(op.x), g, op.dim, op.index)}
+
+    def scatter(op, base, part):
+        return b.select_scatter(base, part, op.dim, op.index)
+
+
+class SelectScatterOp(FlambeauOp, name="select_scatter"):
+    """`x` with `src` written to x[index] along `dim`.
+
+    Gradient: x: g with zeros there; src: that part of g.
+    """
+
+    x: Tensor
+    src: Tensor
+    dim: Int
+    index: Size
+    out: Result
+    aten = aten("select_scatter", "x", "src", "dim", "index")
+    lowering = Lowering.RULE
+    recompute = CHEAP
+
+    def infer(op):
+        _expect_part("src", op.src, _selected_shape(op), op.x.element_type)
+        return op.x
+
+    def vjp(op, g):
+        return {
+            "x": b.select_scatter(g, b.zeros_like(op.src), op.dim, op.index),
+            "src": b.select(g, op.dim, op.index),
+        }
+
+
+# --- Joining ---------------------------------------------------------------------------------------------------------
+
+
+class CatOp(FlambeauOp, name="cat"):
+    """The tensors joined along `dim`; they agree in all other dims and in element type.
+
+    (ATen also skips empty tensors of shape [0]: those are left out here.)
+
+    Gradient: the part of g that came from each tensor.
+    """
+
+    tensors: Sequence[Tensor]
+    dim: Int = 0
+    out: Result
+    aten = aten("cat", "tensors", "dim")
+    recompute = CHEAP
+
+    def infer(op):
+        if not op.tensors:
+            raise VerificationError("needs at least one tensor")
+        shapes = [shape_of(t) for t in op.tensors]
+        dim = _dim("dim", op.dim, len(shapes[0]))
+        if not shapes[0]:
+            raise VerificationError("cannot join tensors of rank 0")
+        joined = [s[dim] for s in shapes if len(s) > dim]
+        rest = [tensor_type([*s[:dim], *s[dim + 1 :]], t.element_type) for s, t in zip(shapes, op.tensors, strict=True)]
+        for type_, part in zip(op.tensors, rest, strict=True):
+            if not compatible(part, rest[0]):
+                raise VerificationError(f"cannot join {op.tensors[0]} and {type_} along dim {dim}")
+        result = merge_shapes(*(shape_of(t) for t in rest))
+        result.insert(dim, DYNAMIC if DYNAMIC in joined else sum(joined))
+        return tensor_type(result, op.tensors[0].element_type)
+
+    def vjp(op, g):
+        parts, start = [], 0
+        for tensor in op.tensors:
+            end = b.add_sizes(start, b.size(tensor, op.dim))
+            parts.append(b.slice(g, op.dim, start, end, 1))
+            start = end
+        return {"tensors": parts}

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Flambeau compiles PyTorch programs, forward and backward, through MLIR passes to IREE.
+
+The public names are loaded at first use: importing this package, or one of its compiler parts, loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flambeau.frontend.compile import compile
+    from flambeau.runtime.backends import Backend, list_backends, lookup_backend, register_backend
+    from flambeau.runtime.counters import counters
+
+__all__ = ["Backend", "compile", "counters", "list_backends", "lookup_backend", "register_backend"]
+
+_HOME = {
+    "Backend": "flambeau.runtime.backends",
+    "compile": "flambeau.frontend.compile",
+    "counters": "flambeau.runtime.counters",
+    "list_backends": "flambeau.runtime.backends",
+    "lookup_backend": "flambeau.runtime.backends",
+    "register_backend": "flambeau.runtime.backends",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the public name `name` from the module that defines it, once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'flambeau' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the imported function returns, and the facts about aliasing and layout that the wrapper reads from the IR.
+
+An output that shares memory with an input is described as a view of that argument. Outputs that share memory with each
+other, or that eager returns with gaps or overlaps, are described as views of one more result, their base.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.frontend import symbols
+from flambeau.frontend.signature import OutputRecord, TensorRecord, UnsupportedGraphError
+from flambeau.pipelines import functions as fn
+
+if TYPE_CHECKING:
+    from flambeau.frontend.importer import Importer
+
+
+def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
+    """The returned values and their facts: one per output that is no constant, then the bases."""
+    values: list[ir.Value] = []
+    facts: list[fn.Attributes] = []
+    outputs = importer.captured.outputs
+    needs_base = _storages_that_need_a_base(outputs)
+    bases: dict[int, list[int]] = {}  # storage -> results that are views of its base
+    for position, (argument, record) in enumerate(zip(node.args[0], outputs, strict=True)):  # type: ignore[arg-type]
+        if record.kind == "constant":
+            continue
+        fact: fn.Attributes = {"flambeau.output": fn.integer(position)}
+        if record.kind == "symint":
+            values.append(b.as_index(importer.size(record.value)))
+            facts.append(fact)
+            continue
+        tensor = record.tensor
+        assert tensor is not None
+        if importer.needs_autograd and tensor.requires_grad:
+            fact["autograd.requires_grad"] = ir.UnitAttr.get()
+        if record.is_input is not None:
+            fact["flambeau.is_argument"] = fn.integer(record.is_input)
+        elif record.shares_input:
+            owner = importer.captured.inputs[record.shares_input[0]].tensor
+            assert owner is not None
+            fact["flambeau.view_of_argument"] = fn.integer(record.shares_input[0])
+            fact["flambeau.view"] = _view(tensor, owner)
+        elif tensor.storage in needs_base:
+            bases.setdefault(tensor.storage, []).append(len(values))
+        else:
+            fact |= layout(tensor)
+        values.append(importer.value(argument))
+        facts.append(fact)
+    for storage, views in bases.items():
+        root, owner = importer.root(storage)
+        if not is_dense(owner):
+            raise UnsupportedGraphError("output", None, "its memory has gaps or overlaps in the tensor that owns it")
+        fact = {"flambeau.base": ir.UnitAttr.get()} | layout(owner)
+        for position in views:
+            tensor = outputs[ir.IntegerAttr(facts[position]["flambeau.output"]).value].tensor
+            assert tensor is not None
+            facts[position]["flambeau.view_of_result"] = fn.integer(len(values))
+            facts[position]["flambeau.view"] = _view(tensor, owner)
+            if "autograd.requires_grad" in facts[position]:
+                fact["autograd.requires_grad"] = ir.UnitAttr.get()
+        values.append(importer.value(root))
+        facts.append(fact)
+    return values, facts
+
+
+def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:
+    found: set[int] = set()
+    seen: set[int] = set()
+    for record in outputs:
+        if record.tensor is None or record.shares_input or record.is_input is not None:
+            continue
+        if record.tensor.storage in seen or not is_dense(record.tensor):
+            found.add(record.tensor.storage)
+        seen.add(record.tensor.storage)
+    return found
+
+
+def _view(tensor: TensorRecord, owner: TensorRecord) -> ir.DictAttr:
+    """Sizes, strides and offset (relative to the owner's), in elements: numbers or expressions of symbols."""
+    if tensor.dtype != owner.dtype:
+        raise UnsupportedGraphError("output", None, f"a {tensor.dtype} view of a {owner.dtype} tensor")
+    offset = tensor.storage_offset - owner.storage_offset
+    return ir.DictAttr.get(
+        {
+            "sizes": symbols.expression_array(tensor.shape),
+            "strides": symbols.expression_array(tensor.stride),
+            "offset": symbols.expression_array([offset])[0],
+        }
+    )
+
+
+def layout(tensor: TensorRecord) -> fn.Attributes:
+    """`flambeau.strides`, if eager's result is not plainly contiguous."""
+    expected: Any = 1
+    contiguous = True
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
+        contiguous = contiguous and symbols.expression(stride) == symbols.expression(expected)
+        expected = expected * (size if _hint(size) > 0 else 1)
+    return {} if contiguous else {"flambeau.strides": symbols.expression_array(tensor.stride)}
+
+
+def is_dense(tensor: TensorRecord) -> bool:
+    """Whether the elements fill their memory without gaps or overlaps, in some order of the dims."""
+    if any(_hint(size) == 0 for size in tensor.shape):
+        return True
+    dims = [(_hint(stride), _hint(size)) for size, stride in zip(tensor.shape, tensor.stride, strict=True) if _hint(size) != 1]
+    expected = 1
+    for stride, size in sorted(dims):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _hint(size: int | torch.SymInt) -> int:
+    """A size at the traced inputs; only properties that hold for all sizes are decided with it."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Symbolic sizes: SymInts -> `index` values in the function being imported, and expressions in attributes.
+
+A symbol's value is the size of an argument's dim that is just this symbol, else an argument of type `index`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch.utils._sympy.functions import CeilDiv, FloorDiv, Mod, PythonMod
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import arith, ir
+from flambeau.frontend.signature import InputRecord
+
+
+def static(value: Any) -> int | None:
+    """The number, if a size is one for all inputs; None if it is symbolic."""
+    if isinstance(value, torch.SymInt):
+        known = value.node.maybe_as_int()
+        return int(known) if known is not None else None
+    return int(value)
+
+
+def expression(value: int | torch.SymInt) -> sympy.Expr:
+    """The sympy expression of a size, in the shape environment's current form."""
+    if not isinstance(value, torch.SymInt):
+        return sympy.Integer(int(value))
+    node = value.node
+    return node.shape_env.replace(node.expr) if node.shape_env is not None else node.expr
+
+
+def expression_array(values: Sequence[Any]) -> ir.ArrayAttr:
+    """Sizes as an attribute: numbers as i64, symbols and expressions as strings (`"s0"`, `"2*s0 + 1"`)."""
+    i64 = ir.IntegerType.get_signless(64)
+    entries: list[ir.Attribute] = []
+    for value in values:
+        known = static(value)
+        entries.append(ir.IntegerAttr.get(i64, known) if known is not None else ir.StringAttr.get(str(expression(value))))
+    return ir.ArrayAttr.get(entries)
+
+
+class Symbols:
+    """The symbols of a graph as values of the function being built; made at the current insertion point, on demand."""
+
+    def __init__(self, inputs: Sequence[InputRecord], arguments: Sequence[ir.Value]):
+        self._sources: dict[sympy.Symbol, tuple[ir.Value, int | None]] = {}
+        for record, argument in zip(inputs, arguments, strict=True):
+            if record.tensor is None:
+                continue
+            for dim, size in enumerate(record.tensor.shape):
+                symbol = expression(size)
+                if isinstance(symbol, sympy.Symbol):
+                    self._sources.setdefault(symbol, (argument, dim))
+        for record, argument in zip(inputs, arguments, strict=True):
+            symbol = expression(record.value) if record.tensor is None else None  # type: ignore[arg-type]
+            if isinstance(symbol, sympy.Symbol):
+                self._sources.setdefault(symbol, (argument, None))
+        self._values: dict[sympy.Expr, ir.Value] = {}
+
+    def value(self, size: int | torch.SymInt) -> int | ir.Value:
+        """An int for a static size, else an index value that computes it."""
+        known = static(size)
+        return known if known is not None else b.as_index(self._emit(expression(size)))
+
+    def _emit(self, expr: sympy.Expr) -> int | ir.Value:
+        if isinstance(expr, sympy.Integer):
+            return int(expr)
+        if expr not in self._values:
+            self._values[expr] = b.as_index(self._emit_new(expr))
+        return self._values[expr]
+
+    def _emit_new(self, expr: sympy.Expr) -> int | ir.Value:
+        if isinstance(expr, sympy.Symbol):
+            if expr not in self._sources:
+                raise TypeError(f"size {expr} depends on data, or is not the size of an input")
+            argument, dim = self._sources[expr]
+            if dim is None:
+                return argument
+            # Sizes of a written argument: reading it is harmless, the size never changes.
+            tensor = b.ref_load(argument) if not isinstance(argument.type, ir.RankedTensorType) else argument
+            return b.dim(tensor, dim)
+        combine = _COMBINE.get(expr.func)
+        if combine is None:
+            raise TypeError(f"size {expr}: {expr.func.__name__} is not supported in sizes")
+        parts = [b.as_index(self._emit(a)) for a in expr.args]
+        total = parts[0]
+        for part in parts[1:]:
+            total = combine(total, part)
+        return total
+
+
+def _power(base: ir.Value, exponent: ir.Value) -> ir.Value:
+    raise TypeError("powers other than by small numbers are not supported in sizes")
+
+
+_COMBINE: dict[Any, Any] = {
+    sympy.Add: arith.addi,
+    sympy.Mul: arith.muli,
+    sympy.Max: arith.maxsi,
+    sympy.Min: arith.minsi,
+    torch.utils._sympy.functions.Max: arith.maxsi,
+    torch.utils._sympy.functions.Min: arith.minsi,
+    FloorDiv: arith.floordivsi,
+    CeilDiv: arith.ceildivsi,
+    Mod: arith.remsi,
+    PythonMod: arith.remsi,
+}

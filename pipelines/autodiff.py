@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The pass autodiff: forward function -> joint function (primals, tangents) -> (outputs, gradients).
+
+The engine walks the ops backwards and applies the VJP rules that stand with the ops; it knows no op itself.
+Accumulation, "no gradient" and activity are decided here, once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
+from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
+from flambeau.pipelines import functions as fn
+from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError
+from flambeau.pipelines.registry import register_pass
+
+
+@register_pass
+@dataclass(frozen=True)
+class Autodiff:
+    """Turn each forward function into its joint function.
+
+    Differentiates with respect to the arguments marked `autograd.requires_grad`; in a function where no argument has
+    a role or a mark (IR written by hand), with respect to every float argument. Each result that depends on them
+    gets a tangent argument, each of them a gradient result. Functions without such results stay as they are.
+    """
+
+    name = "autodiff"
+
+    def run(self, module: ir.Module) -> None:
+        for function in fn.functions(module):
+            differentiate(function)
+
+
+def differentiate(function: Any) -> None:
+    """Append tangent arguments, the backward ops and gradient results to a `func.func`."""
+    block = fn.entry_block(function)
+    arguments, results = fn.argument_attributes(function), fn.result_attributes(function)
+    wanted = _differentiable_arguments(block, arguments)
+    active = _active_values(block, [block.arguments[i] for i in wanted])
+    outputs = list(fn.terminator(block).operands)
+    seeded = [i for i, value in enumerate(outputs) if value in active and "autograd.hidden" not in results[i]]
+    if not seeded:
+        return
+
+    gradients = _Gradients(active)
+    unknown = ir.Location.unknown()
+    for index in seeded:
+        tangent = block.add_argument(outputs[index].type, unknown)
+        role = ir.StringAttr.get("tangent")
+        arguments.append({"flambeau.role": role, "flambeau.of_result": fn.integer(index)})
+        with ir.InsertionPoint(fn.terminator(block)), unknown:
+            gradients.add(outputs[index], tangent)
+
+    for op in reversed(fn.operations(block)[:-1]):
+        incoming = [gradients.take(result) for result in op.results]
+        if any(g is not None for g in incoming):
+            with ir.InsertionPoint(fn.terminator(block)), ir.Location.name("backward", op.location):
+                _apply_rule(op, incoming, gradients)
+
+    for index in wanted:
+        gradient = gradients.take(block.arguments[index])
+        if gradient is not None:
+            outputs.append(gradient)
+            results.append({"flambeau.gradient_of": fn.integer(index)})
+    fn.set_return(function, outputs)
+    fn.set_signature(function, arguments, results)
+
+
+def _differentiable_arguments(block: ir.Block, attributes: Sequence[fn.Attributes]) -> list[int]:
+    marked = [i for i, a in enumerate(attributes) if "autograd.requires_grad" in a]
+    if marked or any("flambeau.role" in a for a in attributes):
+        return marked
+    return [i for i, argument in enumerate(block.arguments) if _can_carry_gradient(argument)]
+
+
+def _can_carry_gradient(value: ir.Value) -> bool:
+    return is_tensor(value.type) and (is_float(value.type) or is_complex(value.type))
+
+
+def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> set[ir.Value]:
+    """The values that depend differentiably on `roots`."""
+    active = set(roots)
+    for op in fn.operations(block)[:-1]:
+        cls = OPS.get(op.name)
+        if cls is None or isinstance(cls.vjp, NotDifferentiable):
+            continue
+        if any(operand in active for operand in op.operands):
+            active.update(r for r in op.results if _can_carry_gradient(r))
+    return active
+
+
+class _Gradients:
+    """The gradient of each active value, as far as it has been accumulated."""
+
+    def __init__(self, active: set[ir.Value]):
+        self._active = active
+        self._sums: dict[ir.Value, ir.Value] = {}
+
+    def add(self, value: ir.Value, gradient: ir.Value) -> None:
+        if value in self._active:
+            known = self._sums.get(value)
+            # The order is eager's: what later ops contribute comes first.
+            self._sums[value] = gradient if known is None else b.add(known, gradient)
+
+    def take(self, value: ir.Value) -> ir.Value | None:
+        return self._sums.pop(value, None)
+
+
+def _apply_rule(op: ir.Operation, incoming: Sequence[ir.Value | None], gradients: _Gradients) -> None:
+    cls = OPS[op.name]
+    if cls.vjp is None:
+        raise MissingVjpError(op, "it has no VJP rule of its own; run `decompose` before `autodiff`")
+    if isinstance(cls.vjp, NoRule):
+        raise MissingVjpError(op, cls.vjp.reason)
+    contributions = cls.vjp(op.opview, *incoming)
+    for name, gradient in contributions.items():
+        operand = getattr(op.opview, name)
+        pairs = zip(operand, gradient, strict=True) if isinstance(gradient, list | tuple) else [(operand, gradient)]
+        for value, part in pairs:
+            if value is None or part is None:
+                continue
+            if not compatible(value.type, part.type):
+                raise UnsupportedOpError(op, f"its VJP rule gives {part.type} for operand '{name}' of type {value.type}")
+            gradients.add(value, part)

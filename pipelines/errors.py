@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Errors of passes; each names the op and the user's source line."""
+
+import shlex
+from pathlib import Path
+
+from flambeau.dialects.bindings import ir
+
+
+def file_location(location: ir.Location) -> tuple[str, int, int] | None:
+    """File, line and column of a location: the first that a fused, named or call-site location holds, else None."""
+    if type(location) is ir.Location:  # as diagnostics give it: not yet of its own class
+        location = ir.Location.from_attr(location.attr, location.context)
+    if isinstance(location, ir.FileLineColLoc):
+        return location.filename, location.start_line, location.start_col
+    if isinstance(location, ir.NameLoc):
+        return file_location(location.child_loc)
+    if isinstance(location, ir.CallSiteLoc):
+        return file_location(location.callee) or file_location(location.caller)
+    if isinstance(location, ir.FusedLoc):
+        return next(filter(None, map(file_location, location.locations)), None)
+    return None
+
+
+def source_line(location: ir.Location) -> str:
+    """`file:line` of a location; of a fused or call-site one, its first file location. Empty if unknown."""
+    place = file_location(location)
+    return f"{place[0]}:{place[1]}" if place else ""
+
+
+class UnsupportedOpError(Exception):
+    """A pass met an op that it cannot handle."""
+
+    def __init__(self, op: ir.Operation, reason: str):
+        self.op = op
+        self.op_name = op.name
+        self.reason = reason
+        self.source = source_line(op.location)
+        where = f" at {self.source}" if self.source else ""
+        super().__init__(f"{op.name}{where}: {reason}")
+
+
+class MissingVjpError(UnsupportedOpError):
+    """Differentiation met an op without a VJP rule."""
+
+
+class PassError(Exception):
+    """A pass failed, or the IR it left is invalid. `__cause__` is the original exception.
+
+    `op` is the failing op as text and `location` its location, where known; `source` is `file:line` or empty;
+    `reproducer` is the file written, if one was asked for.
+    """
+
+    def __init__(
+        self,
+        pass_name: str,
+        reason: str,
+        *,
+        op: str | None = None,
+        location: ir.Location | None = None,
+        reproducer: Path | None = None,
+    ) -> None:
+        self.pass_name = pass_name
+        self.reason = reason
+        self.op = op
+        self.location = location
+        self.source = source_line(location) if location else ""
+        self.reproducer = reproducer
+        lines = [f"pass {pass_name!r} failed: {reason}"]
+        if op:
+            lines.append(f"  op: {op}")
+        if self.source:
+            lines.append(f"  from: {self.source}")
+        if reproducer:
+            lines.append(f"  reproduce: flambeau-opt {shlex.quote(str(reproducer))} --run-reproducer")
+        super().__init__("\n".join(lines))

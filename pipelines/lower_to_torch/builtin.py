@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Short builders for lowerings that go straight to linalg and tensor ops, inside a function of the torch dialect.
+
+`to_builtin` and `from_builtin` are the border: between them values are `tensor<..>` and `index`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.types import DYNAMIC, dtype_name, shape_of, tensor_type
+
+
+def signless(type_: ir.Type) -> ir.Type:
+    """The tensor type that stands for `type_` on this side: uint8 is i8, since IREE takes no signed integers."""
+    return tensor_type(shape_of(type_), ir.IntegerType.get_signless(8)) if dtype_name(type_) == "uint8" else type_
+
+
+def to_builtin(value: ir.Value, type_: ir.Type) -> ir.Value:
+    """A `!torch.vtensor` as the builtin tensor `signless(type_)`."""
+    type_ = signless(type_)
+    return ir.Operation.create("torch_c.to_builtin_tensor", results=[type_], operands=[value]).results[0]
+
+
+def from_builtin(value: ir.Value, type_: ir.Type) -> ir.Value:
+    """A builtin tensor as the `!torch.vtensor` `type_`."""
+    return ir.Operation.create("torch_c.from_builtin_tensor", results=[type_], operands=[value]).results[0]
+
+
+def to_index(size: int | ir.Value) -> ir.Value:
+    """A size (int or `!torch.int`) as an `index`."""
+    if isinstance(size, int):
+        return arith.constant(ir.IndexType.get(), size)
+    i64 = ir.IntegerType.get_signless(64)
+    wide = ir.Operation.create("torch_c.to_i64", results=[i64], operands=[size]).results[0]
+    return arith.index_cast(ir.IndexType.get(), wide)
+
+
+def empty(sizes: Sequence[int | ir.Value], element: ir.Type) -> ir.Value:
+    """An uninitialised tensor; sizes are ints or `index` values."""
+    type_ = tensor_type([s if isinstance(s, int) else DYNAMIC for s in sizes], element)
+    dynamic = [s for s in sizes if not isinstance(s, int)]
+    return ir.Operation.create("tensor.empty", results=[type_], operands=dynamic).results[0]
+
+
+def generic(
+    inputs: Sequence[ir.Value],
+    outputs: Sequence[ir.Value],
+    maps: Sequence[ir.AffineMap],
+    iterators: Sequence[str],
+    body: Callable[..., Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """`linalg.generic`; `iterators` are "parallel" or "reduction", `body` gets one scalar per input and output."""
+    kinds = ", ".join(f"#linalg.iterator_type<{i}>" for i in iterators)
+    op = ir.Operation.create(
+        "linalg.generic",
+        results=[o.type for o in outputs],
+        operands=[*inputs, *outputs],
+        attributes={
+            "indexing_maps": ir.ArrayAttr.get([ir.AffineMapAttr.get(m) for m in maps]),
+            "iterator_types": ir.Attribute.parse(f"[{kinds}]"),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(inputs), len(outputs)]),
+        },
+        regions=1,
+    )
+    scalars = [v.type.element_type for v in (*inputs, *outputs)]
+    block = op.regions[0].blocks.append(*scalars, arg_locs=[ir.Location.current] * len(scalars))
+    with ir.InsertionPoint(block):
+        ir.Operation.create("linalg.yield", operands=list(body(*block.arguments)))
+    return list(op.results)
+
+
+def loop_index(dim: int) -> ir.Value:
+    """In the body of a generic: the position along loop `dim`."""
+    i64 = ir.IntegerType.get_signless(64)
+    return ir.Operation.create(
+        "linalg.index", results=[ir.IndexType.get()], attributes={"dim": ir.IntegerAttr.get(i64, dim)}
+    ).results[0]
+
+
+def sizes_of(value: ir.Value) -> list[int | ir.Value]:
+    """The sizes of a builtin tensor: ints, or `tensor.dim` where dynamic."""
+    return [s if s != DYNAMIC else _dim(value, i) for i, s in enumerate(shape_of(value))]
+
+
+def _dim(value: ir.Value, dim: int) -> Any:
+    index = arith.constant(ir.IndexType.get(), dim)
+    return ir.Operation.create("tensor.dim", results=[ir.IndexType.get()], operands=[value, index]).results[0]
+
+
+Sizes = Sequence[int | ir.Value]
+
+
+def extract_slice(x: ir.Value, offsets: Sizes, sizes: Sizes, strides: Sizes, type_: ir.Type) -> ir.Value:
+    """The elements `offset + i * stride` along each dim; `type_` may leave out dims of size 1."""
+    return _slice_op("tensor.extract_slice", [x], [1], (offsets, sizes, strides), type_)
+
+
+def insert_slice(part: ir.Value, x: ir.Value, offsets: Sizes, sizes: Sizes, strides: Sizes) -> ir.Value:
+    """`x` with `part` at the elements `offset + i * stride` along each dim."""
+    return _slice_op("tensor.insert_slice", [part, x], [1, 1], (offsets, sizes, strides), x.type)
+
+
+def _slice_op(
+    name: str, operands: list[ir.Value], segments: list[int], places: tuple[Sizes, ...], type_: ir.Type
+) -> ir.Value:
+    attributes: dict[str, ir.Attribute] = {}
+    for field, values in zip(("static_offsets", "static_sizes", "static_strides"), places, strict=True):
+        unknown = ir.ShapedType.get_dynamic_size()
+        dynamic = [v for v in values if not isinstance(v, int)]
+        attributes[field] = ir.DenseI64ArrayAttr.get([v if isinstance(v, int) else unknown for v in values])
+        operands = [*operands, *dynamic]
+        segments = [*segments, len(dynamic)]
+    attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(segments)
+    return ir.Operation.create(name, results=[type_], operands=operands, attributes=attributes).results[0]
+
+
+def collapse_shape(x: ir.Value, groups: Sequence[Sequence[int]], type_: ir.Type) -> ir.Value:
+    """`x` with each group of neighbouring dims made one; `type_` must say exactly which sizes are known."""
+    return ir.Operation.create(
+        "tensor.collapse_shape", results=[type_], operands=[x], attributes={"reassociation": _groups(groups)}
+    ).results[0]
+
+
+def expand_shape(x: ir.Value, groups: Sequence[Sequence[int]], sizes: Sizes) -> ir.Value:
+    """`x` with dim i split into the dims `groups[i]` of the result, whose shape is `sizes`."""
+    static = [s if isinstance(s, int) else DYNAMIC for s in sizes]
+    unknown = ir.ShapedType.get_dynamic_size()
+    return ir.Operation.create(
+        "tensor.expand_shape",
+        results=[tensor_type(static, x.type.element_type)],
+        operands=[x, *(s for s in sizes if not isinstance(s, int))],
+        attributes={
+            "reassociation": _groups(groups),
+            "static_output_shape": ir.DenseI64ArrayAttr.get([unknown if s == DYNAMIC else s for s in static]),
+        },
+    ).results[0]
+
+
+def _groups(groups: Sequence[Sequence[int]]) -> ir.Attribute:
+    i64 = ir.IntegerType.get_signless(64)
+    return ir.ArrayAttr.get([ir.ArrayAttr.get([ir.IntegerAttr.get(i64, d) for d in g]) for g in groups])
+
+
+def cast(x: ir.Value, type_: ir.Type) -> ir.Value:
+    """`tensor.cast` to a type that knows more or fewer sizes; no op if it is the same type."""
+    if x.type == type_:
+        return x
+    return ir.Operation.create("tensor.cast", results=[type_], operands=[x]).results[0]
+
+
+def copy(x: ir.Value) -> ir.Value:
+    """A copy of `x` that may be overwritten.
+
+    IREE writes inserts and scatters into a function argument in place, although the caller still owns it. Elements are
+    read by position, because loops that yield their input as it is are folded away.
+    """
+    rank = len(shape_of(x))
+
+    def body(_: ir.Value) -> list[ir.Value]:
+        positions = [loop_index(d) for d in range(rank)]
+        element = x.type.element_type
+        return [ir.Operation.create("tensor.extract", results=[element], operands=[x, *positions]).results[0]]
+
+    maps = [ir.AffineMap.get_identity(rank)]
+    return generic([], [empty(sizes_of(x), x.type.element_type)], maps, ["parallel"] * rank, body)[0]
+
+
+def transpose(x: ir.Value, order: Sequence[int]) -> ir.Value:
+    """Dim i of the result is dim `order[i]` of `x`."""
+    sizes = sizes_of(x)
+    out = empty([sizes[i] for i in order], x.type.element_type)
+    source = ir.AffineMap.get_permutation([list(order).index(i) for i in range(len(order))])
+    each = ir.AffineMap.get_identity(len(order))
+    return generic([x], [out], [source, each], ["parallel"] * len(order), lambda element, _: [element])[0]
+
+
+def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -> ir.Value:
+    """`x` with `low[i]` and `high[i]` elements `value` (a scalar) before and after it along dim i."""
+    shape = [s if s == DYNAMIC else s + lo + hi for s, lo, hi in zip(shape_of(x), low, high, strict=True)]
+    op = ir.Operation.create(
+        "tensor.pad",
+        results=[tensor_type(shape, x.type.element_type)],
+        operands=[x],
+        attributes={
+            "static_low": ir.DenseI64ArrayAttr.get(list(low)),
+            "static_high": ir.DenseI64ArrayAttr.get(list(high)),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0]),
+        },
+        regions=1,
+    )
+    index = ir.IndexType.get()
+    block = op.regions[0].blocks.append(*[index] * len(shape), arg_locs=[ir.Location.current] * len(shape))
+    with ir.InsertionPoint(block):
+        ir.Operation.create("tensor.yield", operands=[value])
+    return op.results[0]

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Lowering of convolutions to linalg, channels last: the form that IREE compiles well.
+
+Every case is one of three loop nests. A plain convolution pads, then contracts windows with the weight. The gradient by the
+input (and a transposed convolution) is a plain convolution of the gradient, spread out by the stride, with the flipped
+weight. The gradient by the weight copies all windows side by side and is then one matrix product.
+16-bit floats accumulate in f32.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flambeau.dialects.bindings import arith, ir, linalg
+from flambeau.dialects.types import is_low_precision, shape_of, tensor_type
+from flambeau.pipelines.lower_to_torch import builtin
+from flambeau.pipelines.lower_to_torch import torch_builder as t
+
+
+@t.lowers("flambeau.convolution")
+def _convolution(o: t.Lowered) -> ir.Value:
+    weight = shape_of(o.op.weight)
+    windows, bias = _Windows.of(o, weight), None if o.bias is None else builtin.to_builtin(o.bias, o.op.bias.type)
+    if not o.transposed:
+        return _finish(_forward(_builtin(o, "x", windows.channels), o.weight, windows, bias), o)
+    x = _builtin(o, "x", windows.features)
+    sizes = [windows.transposed_size(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
+    return _finish(_input_grad(x, o.weight, sizes, windows, bias), o)
+
+
+@t.lowers("flambeau.convolution_input_grad")
+def _convolution_input_grad(o: t.Lowered) -> ir.Value:
+    windows = _Windows.of(o, shape_of(o.op.weight))
+    if o.transposed:
+        return _finish(_forward(_builtin(o, "g", windows.channels), o.weight, windows, None), o)
+    sizes = [s if isinstance(s, int) else builtin.to_index(s) for s in o.input_shape[2:]]
+    return _finish(_input_grad(_builtin(o, "g", windows.features), o.weight, sizes, windows, None), o)
+
+
+@t.lowers("flambeau.convolution_weight_grad")
+def _convolution_weight_grad(o: t.Lowered) -> ir.Value:
+    windows = _Windows.of(o, o.weight_shape)
+    names = ("x", "g") if o.transposed else ("g", "x")
+    g, x = _builtin(o, names[0], windows.features), _builtin(o, names[1], windows.channels)
+    return _finish(_weight_grad(g, x, windows), o)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """A plain convolution: its weight's sizes and how windows lie on the spatial dims. Transposed, x and g change roles."""
+
+    weight: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    output_padding: list[int]
+    groups: int
+
+    @classmethod
+    def of(cls, o: t.Lowered, weight: list[int]) -> "_Windows":
+        return cls(weight, o.stride, o.padding, o.dilation, o.output_padding, o.groups)
+
+    @property
+    def kernel(self) -> list[int]:
+        return self.weight[2:]
+
+    @property
+    def features(self) -> int:
+        return self.weight[0]
+
+    @property
+    def channels(self) -> int:
+        return self.weight[1] * self.groups
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
+
+    def reach(self, i: int) -> int:
+        """How far a window reaches past its first element."""
+        return self.dilation[i] * (self.kernel[i] - 1)
+
+    def positions(self, i: int, size: int | ir.Value) -> int | ir.Value:
+        """The number of windows on a dim of `size` elements."""
+        room = 2 * self.padding[i] - self.reach(i) - 1
+        if isinstance(size, int):
+            return (size + room) // self.stride[i] + 1
+        return _add(arith.floordivsi(_add(size, room), _index(self.stride[i])), 1)
+
+    def transposed_size(self, i: int, size: int | ir.Value) -> int | ir.Value:
+        """The result's size of a transposed convolution."""
+        rest = self.reach(i) + 1 + self.output_padding[i] - 2 * self.padding[i] - self.stride[i]
+        if isinstance(size, int):
+            return size * self.stride[i] + rest
+        return _add(arith.muli(size, _index(self.stride[i])), rest)
+
+
+# --- The three loop nests; tensors are channels first at their borders -----------------------------------------------
+
+
+def _forward(x: ir.Value, weight: ir.Value, windows: _Windows, bias: ir.Value | None) -> ir.Value:
+    """x (N, C, S...), weight a torch value (F, C / groups, K...) -> (N, F, T...)."""
+    positions = [windows.positions(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
+    padded = _pad(_channels_last(x), windows.padding)
+    stride, dilation, groups = windows.stride, windows.dilation, windows.groups
+    return _channels_first(_contract(padded, weight, windows.weight, positions, stride, dilation, groups, bias))
+
+
+def _input_grad(
+    g: ir.Value,
+    weight: ir.Value,
+    sizes: Sequence[int | ir.Value],
+    windows: _Windows,
+    bias: ir.Value | None,
+) -> ir.Value:
+    """g (N, F, T...), weight a torch value (F, C / groups, K...) -> (N, C, S...)."""
+    spread = _spread(_channels_last(g), sizes, windows)
+    features, channels, *kernel = windows.weight
+    groups = windows.groups
+    element = t.element_text(g.type.element_type)
+
+    def reshaped(value: ir.Value, shape: Sequence[int], name: str, *rest: ir.Value) -> ir.Value:
+        type_ = ir.Type.parse(f"!torch.vtensor<[{','.join(map(str, shape))}],{element}>")
+        return t.call(name, [value, *rest], type_)
+
+    # (F, C / G, K...) -> (C, F / G, K...), group by group, with the kernel's dims flipped.
+    split = [groups, features // groups, channels, *kernel]
+    swapped = [groups, channels, features // groups, *kernel]
+    flipped = [groups * channels, features // groups, *kernel]
+    weight = reshaped(weight, split, "aten.view", t.ints(split))
+    weight = reshaped(weight, swapped, "aten.transpose.int", t.int_(1), t.int_(2))
+    weight = reshaped(weight, flipped, "aten.reshape", t.ints(flipped))
+    weight = reshaped(weight, flipped, "aten.flip", t.ints(list(range(2, len(flipped)))))
+    ones = [1] * windows.rank
+    return _channels_first(_contract(spread, weight, flipped, sizes, ones, windows.dilation, groups, bias))
+
+
+def _weight_grad(g: ir.Value, x: ir.Value, windows: _Windows) -> ir.Value:
+    """g (N, F, T...), x (N, C, S...) -> (F, C / groups, K...)."""
+    rank, groups, weight_shape = windows.rank, windows.groups, windows.weight
+    g, padded = _split_channels(_channels_last(g), groups), _split_channels(_pad(_channels_last(x), windows.padding), groups)
+    # All windows side by side: (N, T..., G, K..., C / G).
+    batch, *positions, _, _ = builtin.sizes_of(g)
+    columns = [batch, *positions, groups, *windows.kernel, weight_shape[1]]
+    d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 3)]
+    at = [
+        ir.AffineExpr.get_add(
+            ir.AffineExpr.get_mul(d[1 + i], windows.stride[i]), ir.AffineExpr.get_mul(d[rank + 2 + i], windows.dilation[i])
+        )
+        for i in range(rank)
+    ]
+    source = ir.AffineMap.get(len(d), 0, [d[0], *at, d[rank + 1], d[-1]])
+    (col,) = builtin.generic(
+        [padded],
+        [builtin.empty(columns, padded.type.element_type)],
+        [source, ir.AffineMap.get_identity(len(d))],
+        ["parallel"] * len(d),
+        lambda value, _: [value],
+    )
+    # out[g, f, k..., c] = sum over n, t... of grad[n, t..., g, f] * col[n, t..., g, k..., c]
+    features = weight_shape[0] // groups
+    accumulate = _accumulator(g.type.element_type)
+    out = builtin.empty([groups, features, *windows.kernel, weight_shape[1]], accumulate)
+    e = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
+    group, feature, taps, channel, sample = e[0], e[1], e[2 : rank + 2], e[rank + 2], e[rank + 3 :]
+    maps = [
+        ir.AffineMap.get(len(e), 0, [*sample, group, feature]),
+        ir.AffineMap.get(len(e), 0, [*sample, group, *taps, channel]),
+        ir.AffineMap.get(len(e), 0, [group, feature, *taps, channel]),
+    ]
+    iterators = ["parallel"] * (rank + 3) + ["reduction"] * (rank + 1)
+    (grad,) = builtin.generic([g, col], [_filled(out, 0.0)], maps, iterators, _multiply_add)
+    order = [0, 1, rank + 2, *range(2, rank + 2)]
+    merged = builtin.collapse_shape(
+        builtin.transpose(grad, order), [[0, 1], *([i] for i in range(2, rank + 3))], tensor_type(weight_shape, accumulate)
+    )
+    return _truncate(merged, g.type.element_type)
+
+
+def _contract(
+    padded: ir.Value,
+    weight: ir.Value,
+    weight_shape: Sequence[int],
+    positions: Sequence[int | ir.Value],
+    stride: list[int],
+    dilation: list[int],
+    groups: int,
+    bias: ir.Value | None,
+) -> ir.Value:
+    """Windows of `padded` (N, S..., C) times weight, a torch value (F, C / groups, K...), plus bias -> (N, T..., F)."""
+    rank, element = len(stride), padded.type.element_type
+    features, channels = weight_shape[0], weight_shape[1]
+    weight = builtin.to_builtin(weight, tensor_type(weight_shape, element))
+    accumulate = _accumulator(element)
+    out = builtin.empty([builtin.sizes_of(padded)[0], *positions, features], accumulate)
+    out = _filled(out, 0.0) if bias is None else _broadcast_last(bias, out)
+    if groups == 1:
+        weight = builtin.transpose(weight, [*range(2, rank + 2), 1, 0])
+        named = {1: linalg.conv_1d_nwc_wcf, 2: linalg.conv_2d_nhwc_hwcf, 3: linalg.conv_3d_ndhwc_dhwcf}[rank]
+        return _truncate(named(padded, weight, outs=[out], strides=stride, dilations=dilation), element)
+    merged = out.type
+    padded, out = _split_channels(padded, groups), _split_channels(out, groups)
+    weight = builtin.expand_shape(
+        weight, [[0, 1], *([i] for i in range(2, rank + 3))], [groups, features // groups, *weight_shape[1:]]
+    )
+    weight = builtin.transpose(weight, [*range(3, rank + 3), 0, 2, 1])  # (K..., G, C / G, F / G)
+    d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
+    batch, place, group, feature, taps, channel = d[0], d[1 : rank + 1], d[rank + 1], d[rank + 2], d[rank + 3 : -1], d[-1]
+    at = [
+        ir.AffineExpr.get_add(ir.AffineExpr.get_mul(place[i], stride[i]), ir.AffineExpr.get_mul(taps[i], dilation[i]))
+        for i in range(rank)
+    ]
+    maps = [
+        ir.AffineMap.get(len(d), 0, [batch, *at, group, channel]),
+        ir.AffineMap.get(len(d), 0, [*taps, group, channel, feature]),
+        ir.AffineMap.get(len(d), 0, [batch, *place, group, feature]),
+    ]
+    iterators = ["parallel"] * (rank + 3) + ["reduction"] * (rank + 1)
+    (result,) = builtin.generic([padded, weight], [out], maps, iterators, _multiply_add)
+    result = builtin.collapse_shape(result, [*([i] for i in range(rank + 1)), [rank + 1, rank + 2]], merged)
+    return _truncate(result, element)
+
+
+def _spread(g: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows) -> ir.Value:
+    """g (N, T..., F) with stride - 1 zeros between its elements and zeros around: (N, S + reach..., F).
+
+    A plain convolution of this with the flipped kernel is the gradient by the input of `sizes`.
+    """
+    rank, element = windows.rank, g.type.element_type
+    batch, *positions, features = builtin.sizes_of(g)
+    before = [windows.reach(i) - windows.padding[i] for i in range(rank)]
+    targets = [_add(s, windows.reach(i)) for i, s in enumerate(sizes)]
+    if set(windows.stride) == {1} and min(before) >= 0 and _all_static(targets, positions):
+        after = [t_ - p - lo for t_, p, lo in zip(targets, positions, before, strict=True)]  # type: ignore[operator]
+        if min(after) >= 0:
+            return _pad(g, before, after)
+    zero = arith.constant(element, 0.0)
+
+    def body(_: ir.Value) -> list[ir.Value]:
+        inside: ir.Value | None = None
+        places = []
+        for i in range(rank):
+            offset = _add(builtin.loop_index(1 + i), -before[i])
+            place = arith.floordivsi(offset, _index(windows.stride[i])) if windows.stride[i] > 1 else offset
+            last = _add(_as_value(positions[i]), -1)
+            clamped = arith.maxsi(arith.minsi(place, last), _index(0))
+            # Also false where the stride skips: there the offset is not that of the clamped place.
+            here = arith.cmpi(arith.CmpIPredicate.eq, arith.muli(clamped, _index(windows.stride[i])), offset)
+            inside = here if inside is None else arith.andi(inside, here)
+            places.append(clamped)
+        where = [builtin.loop_index(0), *places, builtin.loop_index(rank + 1)]
+        value = ir.Operation.create("tensor.extract", results=[element], operands=[g, *where]).results[0]
+        return [arith.select(inside, value, zero)]
+
+    out = builtin.empty([batch, *targets, features], element)
+    each = ir.AffineMap.get_identity(rank + 2)
+    return builtin.generic([], [out], [each], ["parallel"] * (rank + 2), body)[0]
+
+
+# --- Small pieces ----------------------------------------------------------------------------------------------------
+
+
+def _builtin(o: t.Lowered, name: str, channels: int) -> ir.Value:
+    """Operand `name` as a builtin tensor, with its channels static."""
+    value = builtin.to_builtin(getattr(o, name), getattr(o.op, name).type)
+    batch, _, *spatial = shape_of(value)
+    return builtin.cast(value, tensor_type([batch, channels, *spatial], value.type.element_type))
+
+
+def _finish(value: ir.Value, o: t.Lowered) -> ir.Value:
+    return builtin.from_builtin(builtin.cast(value, o.op.out.type), o.result_types[0])
+
+
+def _index(value: int) -> ir.Value:
+    return arith.constant(ir.IndexType.get(), value)
+
+
+def _as_value(size: int | ir.Value) -> ir.Value:
+    return _index(size) if isinstance(size, int) else size
+
+
+def _add(size: int | ir.Value, more: int) -> int | ir.Value:
+    if isinstance(size, int):
+        return size + more
+    return arith.addi(size, _index(more)) if more else size
+
+
+def _all_static(*sizes: Sequence[int | ir.Value]) -> bool:
+    return all(isinstance(s, int) for several in sizes for s in several)
+
+
+def _accumulator(element: ir.Type) -> ir.Type:
+    return ir.F32Type.get() if is_low_precision(element) else element
+
+
+def _multiply_add(x: ir.Value, y: ir.Value, sum_: ir.Value) -> list[ir.Value]:
+    if x.type != sum_.type:
+        x, y = arith.extf(sum_.type, x), arith.extf(sum_.type, y)
+    return [arith.addf(sum_, arith.mulf(x, y))]
+
+
+def _truncate(x: ir.Value, element: ir.Type) -> ir.Value:
+    if x.type.element_type == element:
+        return x
+    each = ir.AffineMap.get_identity(x.type.rank)
+    out = builtin.empty(builtin.sizes_of(x), element)
+    return builtin.generic([x], [out], [each, each], ["parallel"] * x.type.rank, lambda v, _: [arith.truncf(element, v)])[0]
+
+
+def _filled(out: ir.Value, value: float) -> ir.Value:
+    return linalg.fill(arith.constant(out.type.element_type, value), outs=[out])
+
+
+def _broadcast_last(x: ir.Value, out: ir.Value) -> ir.Value:
+    """A vector along the last dim of `out`, in its element type."""
+    rank, element = out.type.rank, out.type.element_type
+    last = ir.AffineMap.get(rank, 0, [ir.AffineDimExpr.get(rank - 1)])
+
+    def body(value: ir.Value, _: ir.Value) -> list[ir.Value]:
+        return [value if value.type == element else arith.extf(element, value)]
+
+    return builtin.generic([x], [out], [last, ir.AffineMap.get_identity(rank)], ["parallel"] * rank, body)[0]
+
+
+def _channels_last(x: ir.Value) -> ir.Value:
+    return builtin.transpose(x, [0, *range(2, x.type.rank), 1])
+
+
+def _channels_first(x: ir.Value) -> ir.Value:
+    return builtin.transpose(x, [0, x.type.rank - 1, *range(1, x.type.rank - 1)])
+
+
+def _pad(x: ir.Value, low: Sequence[int], high: Sequence[int] | None = None) -> ir.Value:
+    """Zeros around the spatial dims of x (N, S..., C)."""
+    high = low if high is None else high
+    if not any([*low, *high]):
+        return x
+    return builtin.pad(x, [0, *low, 0], [0, *high, 0], arith.constant(x.type.element_type, 0.0))
+
+
+def _split_channels(x: ir.Value, groups: int) -> ir.Value:
+    """(..., C) -> (..., groups, C / groups)."""
+    *outer, channels = builtin.sizes_of(x)
+    rank = x.type.rank
+    assert isinstance(channels, int), "channels are static: the weight's are"
+    return builtin.expand_shape(
+        x, [*([i] for i in range(rank - 1)), [rank - 1, rank]], [*outer, groups, channels // groups]
+    )

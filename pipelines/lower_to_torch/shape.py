@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Lowering of views, scatters through views and joins.
+
+Most go to tensor and linalg ops: torch-mlir's own lowering guards each dynamic size against broadcasting and negative
+indices, which our ops exclude, and cannot split or merge several dynamic dims.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.opdef import OPS
+from flambeau.dialects.types import DYNAMIC, shape_of, tensor_type
+from flambeau.pipelines import functions as fn
+from flambeau.pipelines.lower_to_torch import builtin
+from flambeau.pipelines.lower_to_torch import torch_builder as t
+
+SizeValue = int | ir.Value  # an int, or a value of type `index`
+Symbol = Hashable  # what a size is known to be: an int, or something that is equal only for equal sizes
+Groups = list[tuple[list[int], list[int]]]  # old dims and the new dims that hold the same elements
+
+
+def _operand(o: t.Lowered, name: str) -> ir.Value:
+    """Operand `name` as a builtin tensor."""
+    return builtin.to_builtin(getattr(o, name), getattr(o.op, name).type)
+
+
+def _result(o: t.Lowered, value: ir.Value) -> ir.Value:
+    """A builtin tensor as the op's result, whose type may know more or fewer sizes."""
+    return builtin.from_builtin(builtin.cast(value, builtin.signless(o.op.out.type)), o.result_types[0])
+
+
+def _size(value: int | ir.Value) -> SizeValue:
+    """A size field of a lowered op as an int or `index`."""
+    return value if isinstance(value, int) else builtin.to_index(value)
+
+
+def _arith(function: Any, x: SizeValue, y: SizeValue) -> SizeValue:
+    result: ir.Value = function(_index(x), _index(y))
+    return result
+
+
+def _index(value: SizeValue) -> ir.Value:
+    return builtin.to_index(value) if isinstance(value, int) else value
+
+
+def _subtract(x: SizeValue, y: SizeValue) -> SizeValue:
+    if isinstance(x, int) and isinstance(y, int):
+        return x - y
+    return x if isinstance(y, int) and y == 0 else _arith(arith.subi, x, y)
+
+
+# --- Broadcast -------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.expand")
+def _expand(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    have, want = shape_of(x), shape_of(o.op.out)
+    if have == want and (DYNAMIC not in have or len(have) == 0):
+        return o.x
+    rank, added = len(want), len(want) - len(have)
+    position = [ir.AffineExpr.get_dim(i) for i in range(rank)]
+    source = [ir.AffineExpr.get_constant(0) if s == 1 else position[added + i] for i, s in enumerate(have)]
+    sizes = [s if s != DYNAMIC else _size(o.shape[i]) for i, s in enumerate(want)]
+    (out,) = builtin.generic(
+        [x],
+        [builtin.empty(sizes, x.type.element_type)],
+        [ir.AffineMap.get(rank, 0, source), ir.AffineMap.get_identity(rank)],
+        ["parallel"] * rank,
+        lambda element, _: [element],
+    )
+    return _result(o, out)
+
+
+# --- Reshape ---------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.view")
+def _view(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    have = [size_symbol(o.op.x, i) for i in range(len(shape_of(o.op.x)))]
+    want = [s if isinstance(s, int) else index_symbol(s) for s in o.op.shape]
+    return _result(o, _reshape(x, [_size(s) for s in o.shape], _match(have, want)))
+
+
+def _reshape(x: ir.Value, sizes: Sequence[SizeValue], groups: Groups) -> ir.Value:
+    """`x` in the shape `sizes`: each group of old dims is collapsed to one, which is split into the new dims."""
+    element = x.type.element_type
+    have, want = shape_of(x), [_static(s) for s in sizes]
+    if any(len(old) != 1 for old, _ in groups) or not groups:
+        if not groups:  # one element: all sizes are 1
+            x = builtin.cast(x, tensor_type([1] * len(have), element))
+        x = builtin.collapse_shape(x, [old for old, _ in groups], tensor_type([_product(have, old) for old, _ in groups], element))
+    x = builtin.cast(x, tensor_type([_product(want, new) for _, new in groups], element))
+    if any(len(new) != 1 for _, new in groups) or not groups:
+        x = builtin.expand_shape(x, [new for _, new in groups], sizes if groups else [1] * len(sizes))
+    return x
+
+
+def _static(size: SizeValue) -> int:
+    return size if isinstance(size, int) else DYNAMIC
+
+
+def _product(sizes: Sequence[int], dims: Sequence[int]) -> int:
+    """The product of static sizes; DYNAMIC if one is."""
+    chosen = [sizes[d] for d in dims]
+    return DYNAMIC if DYNAMIC in chosen else prod(chosen)
+
+
+def _match(have: Sequence[Symbol], want: Sequence[Symbol]) -> Groups:
+    """Pairs of neighbouring old and new dims that hold the same elements, as fine as the symbols prove.
+
+    Where one pair of prefixes (or of suffixes) has equal products, a group may end: the longest chain of such places is taken.
+    """
+    if not have or not want:
+        return []
+    ends = [(0, 0)]
+    if 0 not in have and 0 not in want:
+        ends += [
+            (i, j)
+            for i in range(1, len(have))
+            for j in range(1, len(want))
+            if _factors(have[:i]) == _factors(want[:j]) or _factors(have[i:]) == _factors(want[j:])
+        ]
+    ends.append((len(have), len(want)))
+    chains: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for end in ends:
+        before = [chain for (i, j), chain in chains.items() if i < end[0] and j < end[1]]
+        chains[end] = [*max(before, key=len, default=[]), end]
+    chain = chains[ends[-1]]
+    return [(list(range(a, c)), list(range(b, d))) for (a, b), (c, d) in pairwise(chain)]
+
+
+def _factors(sizes: Sequence[Symbol]) -> Counter[Symbol]:
+    """A product of sizes: its symbols, and its static part."""
+    static = prod(s for s in sizes if isinstance(s, int))
+    return Counter([*(s for s in sizes if not isinstance(s, int)), ("static", static)])
+
+
+def size_symbol(x: ir.Value, dim: int) -> Symbol:
+    """What a size is known to be: an int, or something hashable that is equal only for equal sizes."""
+    static = shape_of(x)[dim]
+    if static != DYNAMIC:
+        return static
+    if isinstance(x.owner, ir.Block):
+        attributes = fn.argument_attributes(x.owner.owner.opview)[x.arg_number]
+        if "flambeau.dims" in attributes:
+            return str(attributes["flambeau.dims"][dim])
+        return (x, dim)
+    op = x.owner
+    cls = OPS.get(op.name)
+    if op.name in ("flambeau.view", "flambeau.expand"):
+        size = op.opview.shape[dim]
+        return size if isinstance(size, int) else index_symbol(size)
+    if cls is not None and cls.elementwise:
+        return size_symbol(op.operands[0], dim)
+    return (x, dim)
+
+
+def index_symbol(value: ir.Value) -> Symbol:
+    """`size_symbol` of an `index` value."""
+    if isinstance(value.owner, ir.Block):
+        return (value, None)
+    if value.owner.name == "flambeau.dim":
+        return size_symbol(value.owner.operands[0], value.owner.opview.index)
+    return (value, None)
+
+
+@t.lowers("flambeau.unsqueeze")
+def _unsqueeze(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    sizes = builtin.sizes_of(x)
+    groups = _beside_units(len(sizes), [o.dim])
+    return _result(o, builtin.expand_shape(x, groups, [*sizes[: o.dim], 1, *sizes[o.dim :]]))
+
+
+@t.lowers("flambeau.squeeze")
+def _squeeze(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    element, shape = x.type.element_type, shape_of(x)
+    for dim in o.dims:
+        shape[dim] = 1
+    rest = [s for i, s in enumerate(shape) if i not in o.dims]
+    x = builtin.cast(x, tensor_type(shape, element))
+    return _result(o, builtin.collapse_shape(x, _beside_units(len(rest), o.dims), tensor_type(rest, element)))
+
+
+def _beside_units(rank: int, unit_dims: Sequence[int]) -> list[list[int]]:
+    """For each of `rank` dims, the dims it becomes where dims of size 1 are added at `unit_dims` of the result."""
+    groups: list[list[int]] = [[] for _ in range(rank)]
+    seen = 0
+    for dim in range(rank + len(set(unit_dims)) if rank else 0):
+        groups[min(seen, rank - 1)].append(dim)
+        seen += dim not in unit_dims
+    return groups
+
+
+# --- Parts -----------------------------------------------------------------------------------------------------------
+
+Place = tuple[list[SizeValue], list[SizeValue], list[SizeValue]]  # offsets, sizes, strides
+
+
+@t.lowers("flambeau.slice")
+def _slice(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    place = _slice_place(o, x)
+    type_ = tensor_type([_static(s) for s in place[1]], x.type.element_type)
+    return _result(o, builtin.extract_slice(x, *place, type_))
+
+
+@t.lowers("flambeau.slice_scatter")
+def _slice_scatter(o: t.Lowered) -> ir.Value:
+    x, src = _operand(o, "x"), _operand(o, "src")
+    place = _slice_place(o, x)
+    src = builtin.cast(src, tensor_type([_static(s) for s in place[1]], src.type.element_type))
+    return _result(o, builtin.insert_slice(src, x, *place))
+
+
+def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
+    sizes = builtin.sizes_of(x)
+    start, end = _size(o.start), _size(o.end)
+    offsets: list[SizeValue] = [0] * len(sizes)
+    strides: list[SizeValue] = [1] * len(sizes)
+    offsets[o.dim], strides[o.dim] = start, o.step
+    length = _subtract(end, start)
+    if isinstance(length, int):
+        length = -(-length // o.step)
+    elif o.step != 1:
+        length = _arith(arith.ceildivsi, length, o.step)
+    sizes[o.dim] = length
+    return offsets, sizes, strides
+
+
+@t.lowers("flambeau.select")
+def _select(o: t.Lowered) -> ir.Value:
+    x = _operand(o, "x")
+    offsets, sizes, strides = _select_place(o, x)
+    rest = [_static(s) for i, s in enumerate(sizes) if i != o.dim]
+    return _result(o, builtin.extract_slice(x, offsets, sizes, strides, tensor_type(rest, x.type.element_type)))
+
+
+@t.lowers("flambeau.select_scatter")
+def _select_scatter(o: t.Lowered) -> ir.Value:
+    x, src = _operand(o, "x"), _operand(o, "src")
+    offsets, sizes, strides = _select_place(o, x)
+    rest = [_static(s) for i, s in enumerate(sizes) if i != o.dim]
+    src = builtin.cast(src, tensor_type(rest, src.type.element_type))
+    return _result(o, builtin.insert_slice(src, x, offsets, sizes, strides))
+
+
+def _select_place(o: t.Lowered, x: ir.Value) -> Place:
+    sizes = builtin.sizes_of(x)
+    offsets: list[SizeValue] = [0] * len(sizes)
+    offsets[o.dim], sizes[o.dim] = _size(o.index), 1
+    return offsets, sizes, [1] * len(sizes)

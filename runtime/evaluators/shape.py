@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Evaluators of views and layout ops, where ATen's overload does not take the same arguments or strides."""
+
+from types import SimpleNamespace
+
+import torch
+
+from flambeau.runtime.interpreter import evaluates
+
+
+@evaluates("flambeau.view")
+def _view(a: SimpleNamespace) -> torch.Tensor:
+    # Values have no strides in the IR: a copy where eager's strides would have allowed a view. Of a contiguous tensor
+    # (the base of a written place) it is a view.
+    return a.x.reshape(a.shape)  # type: ignore[no-any-return]
+
+
+@evaluates("flambeau.squeeze")
+def _squeeze(a: SimpleNamespace) -> torch.Tensor:
+    wrong = [d for d in a.dims if a.x.shape[d] != 1]
+    if wrong:
+        raise ValueError(f"squeeze: dim {wrong[0]} of {list(a.x.shape)} is not of size 1")
+    return torch.squeeze(a.x, a.dims)
+
+
+@evaluates("flambeau.expand")
+def _expand(a: SimpleNamespace) -> torch.Tensor:
+    return a.x.expand(a.shape)  # type: ignore[no-any-return]

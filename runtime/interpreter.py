@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The reference interpreter of our dialects: each op by its eager PyTorch function.
+
+In: a module of any stage before lowering, and tensors. Out: tensors. It is the oracle of every pass, and executes the debug
+backends. Differentiable: run with grad mode on, PyTorch's autograd sees through it. References are places whose value
+is replaced, never tensors written in place, so inputs are not modified: the updated places are returned by `run`.
+"""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
+from flambeau.dialects.types import dtype_name
+
+Value = Any  # torch.Tensor, int (index), Place, or whatever a host op returns
+Evaluator = Callable[[SimpleNamespace], Any]
+
+EVALUATORS: dict[str, Evaluator] = {}
+
+
+class InterpreterError(RuntimeError):
+    """An op cannot be evaluated."""
+
+
+def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
+    """Register a function that evaluates the ops `names`, which have no ATen overload of the same arguments.
+
+    It receives a namespace with the op's fields (tensors, ints, Python attribute values) and `op`, the op itself.
+    """
+
+    def register(function: Evaluator) -> Evaluator:
+        for name in names:
+            if name in EVALUATORS:
+                raise InterpreterError(f"two evaluators for {name}")
+            EVALUATORS[name] = function
+        return function
+
+    return register
+
+
+def torch_dtype(type_: ir.Type) -> torch.dtype:
+    """The torch dtype of an element type or tensor type."""
+    dtype = getattr(torch, dtype_name(type_))
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+class Function:
+    """A `func.func` prepared for evaluation: call it with one argument per function argument."""
+
+    def __init__(self, func_op: Any, symbols: dict[str, Any]):
+        self.name: str = func_op.name.value
+        self._symbols = symbols
+        self._body = Body(func_op.regions[0].blocks[0], symbols)
+
+    def __call__(self, *arguments: Value) -> list[Value]:
+        return self._body(*arguments)
+
+
+class Body:
+    """A block prepared for evaluation; isolated bodies only, no control flow between blocks."""
+
+    def __init__(self, block: ir.Block, symbols: dict[str, Any]):
+        self._slots: dict[Any, int] = {}
+        for argument in block.arguments:
+            self._slots[argument] = len(self._slots)
+        self._argument_count = len(self._slots)
+        operations = [o.operation for o in block.operations]
+        self._results = [self._slot(v) for v in ()]
+        self._steps = [self._prepare(o, symbols) for o in operations[:-1]]
+        self._results = [self._slot(v) for v in operations[-1].operands]
+
+    def _slot(self, value: ir.Value) -> int:
+        return self._slots[value]
+
+    def _new_slots(self, op: ir.Operation) -> list[int]:
+        first = len(self._slots)
+        for index, result in enumerate(op.results):
+            self._slots[result] = first + index
+        return list(range(first, first + len(op.results)))
+
+    def __call__(self, *arguments: Value) -> list[Value]:
+        if len(arguments) != self._argument_count:
+            raise InterpreterError(f"{self._argument_count} arguments expected, {len(arguments)} given")
+        values: list[Value] = [*arguments, *[None] * (len(self._slots) - self._argument_count)]
+        for evaluate, targets in self._steps:
+            results = evaluate(values)
+            if len(targets) == 1:
+                values[targets[0]] = results
+            else:
+                for target, result in zip(targets, results if targets else (), strict=True):
+                    values[target] = result
+        return [values[slot] for slot in self._results]
+
+    def _prepare(self, op: ir.Operation, symbols: dict[str, Any]) -> tuple[Callable[[list[Value]], Any], list[int]]:
+        operands = [self._slot(v) for v in op.operands]
+        if op.name == "func.call":
+            callee = op.attributes["callee"].value
+
+            def call(values: list[Value]) -> Any:
+                results = _lookup(symbols, callee)(*[values[s] for s in operands])
+                return results[0] if len(results) == 1 else results
+
+            return call, self._new_slots(op)
+        if op.name in _INDEX_ARITHMETIC:
+            compute = _INDEX_ARITHMETIC[op.name]
+            return (lambda values: compute(*[values[s] for s in operands])), self._new_slots(op)
+        if op.name == "arith.constant":
+            literal = op.attributes["value"].value
+            return (lambda values: literal), self._new_slots(op)
+        if op.name not in OPS:
+            raise InterpreterError(f"{op.location}: the interpreter has no op {op.name}")
+        step = self._prepare_declared(op, symbols)
+        return step, self._new_slots(op)
+
+    def _prepare_declared(self, op: ir.Operation, symbols: dict[str, Any]) -> Callable[[list[Value]], Any]:
+        cls = OPS[op.name]
+        readers = {f.name: self._reader(op.opview, f) for f in cls.fields}
+        evaluator = EVALUATORS.get(op.name)
+        if evaluator is None:
+            if not cls.aten:
+                raise InterpreterError(f"{op.location}: {op.name} has neither an ATen overload nor an evaluator")
+            return _direct(cls.aten[0], readers, [r.type for r in op.results])
+        fixed = {"op": op.opview}
+        if len(op.regions):
+            fixed["regions"] = [Body(r.blocks[0], symbols) for r in op.regions]
+        return lambda values: evaluator(SimpleNamespace(**fixed, **{k: read(values) for k, read in readers.items()}))
+
+    def _reader(self, op: Any, item: Field) -> Callable[[list[Value]], Any]:
+        value = getattr(op, item.name)
+        if item.is_operand and item.variadic:
+            slots = [self._slot(v) for v in value]
+            return lambda values: [values[s] for s in slots]
+        if isinstance(value, ir.Value):
+            slot = self._slot(value)
+            return lambda values: values[slot]
+        if item.is_size and isinstance(value, list):
+            parts = [s if isinstance(s, int) else self._slot(s) for s in value]
+            known = [isinstance(s, int) for s in value]
+            return lambda values: [p if k else values[p] for p, k in zip(parts, known, strict=True)]
+        if item.kind is DType and value is not None:
+            value = torch_dtype(value)
+        return lambda values: value
+
+
+def _lookup(symbols: dict[str, Any], name: str) -> Function:
+    if name not in symbols:
+        raise InterpreterError(f"no function @{name}; there are: {', '.join(symbols)}")
+    if not isinstance(symbols[name], Function):
+        symbols[name] = Function(symbols[name], symbols)
+    function: Function = symbols[name]
+    return function
+
+
+def overload(name: str) -> Any:
+    """`aten.add.Tensor` -> the callable torch.ops.aten.add.Tensor."""
+    namespace, packet, *rest = name.split(".")
+    return getattr(getattr(getattr(torch.ops, namespace), packet), rest[0] if rest else "default")
+
+
+def _direct(call: AtenCall, readers: dict[str, Callable[[list[Value]], Any]], types: list[ir.Type]) -> Callable[[list[Value]], Any]:
+    function = overload(call.name)
+    positional: list[Callable[[list[Value]], Any]] = []
+    keyword: dict[str, Callable[[list[Value]], Any]] = {}
+    for argument, formal in zip(call.arguments or (), function._schema.arguments, strict=False):
+        if isinstance(argument, str):
+            read = readers[argument]
+        else:
+            fixed = argument.value if isinstance(argument, Literal) else argument
+            read = lambda values, fixed=fixed: fixed  # noqa: E731
+        if formal.kwarg_only:
+            keyword[formal.name] = read
+        else:
+            positional.append(read)
+    return lambda values: function(*[r(values) for r in positional], **{k: r(values) for k, r in keyword.items()})
+
+
+_INDEX_ARITHMETIC: dict[str, Callable[..., int]] = {
+    "arith.addi": lambda a, b: a + b,
+    "arith.subi": lambda a, b: a - b,
+    "arith.muli": lambda a, b: a * b,
+    "arith.floordivsi": lambda a, b: a // b,
+    "arith.ceildivsi": lambda a, b: -(-a // b),
+    "arith.remsi": lambda a, b: a - b * int(a / b),
+    "arith.maxsi": max,
+    "arith.minsi": min,
+}
+
+
+class Module:
+    """All functions of a module, prepared on first use; calls go through `run`."""
+
+    def __init__(self, module: ir.Module):
+        self._module = module  # keeps the IR alive
+        self._symbols: dict[str, Any] = {
+            op.name.value: op for op in module.body.operations if op.operation.name == "func.func"
+        }
+
+    def function(self, name: str) -> Function:
+        """The prepared function `@name`."""
+        return _lookup(self._symbols, name)
+
+
+def run(module: ir.Module, name: str, arguments: Sequence[Value]) -> list[Value]:
+    """Evaluate `@name` on tensors (and ints for index arguments); see the module docstring."""
+    return Module(module).function(name)(*arguments)
+
+
+# --- Constants and sizes ---------------------------------------------------------------------------------------------
+
+
+@evaluates("flambeau.constant")
+def _constant(a: SimpleNamespace) -> torch.Tensor:
+    return dense_to_tensor(a.value)
+
+
+def dense_to_tensor(attribute: ir.Attribute) -> torch.Tensor:
+    """The tensor that a dense elements attribute stands for."""
+    type_ = attribute.type
+    dtype = torch_dtype(type_)
+    shape = list(type_.shape)
+    if attribute.is_splat:
+        return torch.full(shape, attribute.get_splat_value().value, dtype=dtype)
+    if dtype == torch.bool:
+        return torch.tensor(list(attribute), dtype=dtype).reshape(shape)
+    if dtype in (torch.bfloat16, torch.float16, torch.complex64, torch.complex128):
+        return torch.tensor(list(attribute), dtype=dtype).reshape(shape)
+    return torch.tensor(memoryview(attribute).tolist(), dtype=dtype).reshape(shape)
+
+
+@evaluates("flambeau.dim")
+def _dim(a: SimpleNamespace) -> int:
+    return int(a.x.shape[a.index])
+
+
+@evaluates("flambeau.size_to_tensor")
+def _size_to_tensor(a: SimpleNamespace) -> torch.Tensor:
+    return torch.tensor(a.size, dtype=a.dtype)
+
+
+@evaluates("flambeau.iota")
+def _iota(a: SimpleNamespace) -> torch.Tensor:
+    return torch.arange(a.size, dtype=a.dtype)
+
+
+# --- References ------------------------------------------------------------------------------------------------------
+
+
+class Place:
+    """The value of a reference. A view keeps its base place and how to read and replace its part of it."""
+
+    def __init__(self, value: torch.Tensor):
+        self._value = value
+
+    def load(self) -> torch.Tensor:
+        return self._value
+
+    def store(self, value: torch.Tensor) -> None:
+        self._value = value
+
+
+class ViewPlace(Place):
+    def __init__(self, base: Place, view: Callable[[torch.Tensor], torch.Tensor]):
+        self._base = base
+        self._view = view
+
+    def load(self) -> torch.Tensor:
+        return self._view(self._base.load())
+
+    def store(self, value: torch.Tensor) -> None:
+        # The view is taken of a copy and written there: PyTorch's own views say which elements those are.
+        base = self._base.load().clone(memory_format=torch.contiguous_format)
+        self._view(base).copy_(value)
+        self._base.store(base)
+
+
+@evaluates("flambeau.ref_new")
+def _ref_new(a: SimpleNamespace) -> Place:
+    return Place(a.value)
+
+
+@evaluates("flambeau.ref_load")
+def _ref_load(a: SimpleNamespace) -> torch.Tensor:
+    return a.ref.load()  # type: ignore[no-any-return]
+
+
+@evaluates("flambeau.ref_store")
+def _ref_store(a: SimpleNamespace) -> None:
+    a.ref.store(a.value)
+
+
+@evaluates("flambeau.ref_view")
+def _ref_view(a: SimpleNamespace) -> Place:
+    cls = OPS[a.view_op]
+    dynamic = iter(a.dynamic)
+    fields = {f.name: f.read(a.arguments[f.name], dynamic) for f in cls.fields if not f.is_operand}
+    tensor = next(f.name for f in cls.fields if f.is_operand)
+    evaluator = EVALUATORS.get(a.view_op)
+
+    def view(x: torch.Tensor) -> torch.Tensor:
+        if evaluator is not None:
+            return evaluator(SimpleNamespace(op=None, **{tensor: x}, **fields))  # type: ignore[no-any-return]
+        readers = {k: (lambda values, v=v: v) for k, v in {tensor: x, **fields}.items()}
+        return _direct(cls.aten[0], readers, [])([])  # type: ignore[no-any-return]
+
+    return ViewPlace(a.ref, view)
+
+
+# The evaluators of the op families register themselves.
+from flambeau.runtime.evaluators import convolution as convolution  # noqa: E402, PLC0414
+from flambeau.runtime.evaluators import random as random  # noqa: E402, PLC0414
+from flambeau.runtime.evaluators import shape as shape  # noqa: E402, PLC0414

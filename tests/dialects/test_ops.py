@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled code; static and with `?`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from flambeau.dialects import create_context
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.opdef import OPS, Lowering
+from flambeau.pipelines import functions as fn
+from flambeau.pipelines.autodiff import differentiate
+from flambeau.pipelines.decompose import Decompose
+from flambeau.runtime import interpreter
+from tests.dialects.compiled import CompiledFamily
+from tests.dialects.sample import Sample, as_float64, call_arguments, flat, single
+from tests.dialects.samples import families
+
+FAMILIES = families()
+SAMPLES = [sample for samples in FAMILIES.values() for sample in samples]
+
+# Ops that stand outside this harness, and where they are tested.
+ELSEWHERE = {
+    "flambeau.ref_new": "tests/pipelines",
+    "flambeau.ref_view": "tests/pipelines",
+    "flambeau.ref_load": "tests/pipelines",
+    "flambeau.ref_store": "tests/pipelines",
+    "autograd.detach": "tests/pipelines",
+    "autograd.with_value": "tests/pipelines",
+}
+
+each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
+static_and_dynamic = pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+
+
+@pytest.fixture(autouse=True)
+def context():
+    with create_context() as context, ir.Location.unknown():
+        yield context
+
+
+def skip_if_static_only(sample: Sample, dynamic: bool) -> None:
+    if dynamic and not sample.dynamic:
+        pytest.skip("the sample is for static shapes only")
+
+
+def close(found: Sequence[Any], expected: Sequence[Any], tolerance: float, what: str) -> None:
+    """Equal types and shapes, equal NaNs and infinities, and every error within `tolerance` of the largest element."""
+    assert len(found) == len(expected), what
+    for index, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert a.dtype == b.dtype, f"{what} {index}: dtype {a.dtype}, expected {b.dtype}"
+        assert a.shape == b.shape, f"{what} {index}: shape {tuple(a.shape)}, expected {tuple(b.shape)}"
+        if not (b.is_floating_point() or b.is_complex()):
+            assert torch.equal(a, b), f"{what} {index}: {a} is not {b}"
+            continue
+        wide = torch.complex128 if b.is_complex() else torch.float64
+        a, b = a.to(wide), b.to(wide)
+        finite = b[torch.isfinite(b)].abs()
+        scale = float(finite.max()) if finite.numel() else 0.0
+        torch.testing.assert_close(
+            a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True, msg=lambda m, i=index: f"{what} {i}: {m}"
+        )
+
+
+def identical(found: Sequence[Any], expected: Sequence[Any]) -> None:
+    """Equal bit for bit, NaN counting as equal to NaN."""
+    close(found, expected, 0.0, "result")
+
+
+def run(module: ir.Module, arguments: Sequence[Any]) -> list[Any]:
+    assert module.operation.verify()
+    return interpreter.run(module, "f", arguments)
+
+
+def test_every_op_has_a_sample():
+    sampled = {sample.cls.OPERATION_NAME for sample in SAMPLES}
+    missing = sorted(OPS.keys() - sampled - ELSEWHERE.keys())
+    assert not missing, f"no sample in tests/dialects/samples/ for: {', '.join(missing)}"
+
+
+def test_sample_ids_are_unique():
+    names = [str(sample) for sample in SAMPLES]
+    assert not sorted({n for n in names if names.count(n) > 1}), "give samples of one op different ids"
+
+
+@static_and_dynamic
+@each_sample
+def test_round_trip(sample, dynamic):
+    skip_if_static_only(sample, dynamic)
+    module = single(sample, sample.values(), dynamic=dynamic)
+    assert module.operation.verify()
+    text = str(module)
+    assert str(ir.Module.parse(text)) == text
+    assert f'"{sample.cls.OPERATION_NAME}"' in text
+
+
+@static_and_dynamic
+@each_sample
+def test_interpreter_equals_eager(sample, dynamic):
+    skip_if_static_only(sample, dynamic)
+    values = sample.values()
+    module = single(sample, values, dynamic=dynamic)
+    torch.manual_seed(1)
+    found = run(module, call_arguments(sample, values, dynamic))
+    expected = sample.reference(values)
+    identical(found, expected)
+    for result, type_ in zip(expected, module.body.operations[0].type.results, strict=True):
+        inferred = [type_.get_dim_size(i) for i in range(type_.rank) if not type_.is_dynamic_dim(i)]
+        assert len(inferred) <= result.dim()
+        if not dynamic:
+            assert inferred == list(result.shape), f"{type_} is inferred where eager gives {tuple(result.shape)}"
+
+
+@static_and_dynamic
+@each_sample
+def test_gradients(sample, dynamic):
+    skip_if_static_only(sample, dynamic)
+    check_gradients(sample, dynamic, order=1)
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.grad2], ids=str)
+@static_and_dynamic
+def test_second_derivatives(sample, dynamic):
+    skip_if_static_only(sample, dynamic)
+    check_gradients(sample, dynamic, order=2)
+
+
+def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
+    """Gradients (or those of outputs and gradients together) by autodiff against torch.autograd, in f64."""
+    positions = sample.differentiable()
+    if not positions:
+        pytest.skip("nothing to differentiate with respect to")
+    values = as_float64(sample.values())
+    wanted = [len(call_arguments(sample, values[:p], dynamic)) + i for p in positions for i in range(len(flat(values[p])))]
+    leaves = [v.requires_grad_() for p in positions for v in flat(values[p])]
+    outputs = sample.reference(values)
+    arguments = call_arguments(sample, values, dynamic)
+
+    module = single(sample, values, dynamic=dynamic)
+    function = fn.functions(module)[0]
+    for _ in range(order):
+        Decompose().run(module)
+        fn.set_signature(
+            function,
+            [{"autograd.requires_grad": ir.UnitAttr.get()} if i in wanted else {} for i in range(len(arguments))],
+            [{} for _ in outputs],
+        )
+        differentiate(function)
+        roots = [o for o in outputs if o.requires_grad]
+        tangents = [torch.randn_like(o).requires_grad_() for o in roots]
+        assert seeds(function) == [i for i, o in enumerate(outputs) if o.requires_grad]
+        gradients = torch.autograd.grad(roots, leaves, tangents, create_graph=True, allow_unused=True)
+        returned = gradient_positions(function)
+        expected = []
+        for position, gradient in zip(wanted, gradients, strict=True):
+            if position in returned:
+                argument = arguments[position]
+                expected.append(torch.zeros_like(argument) if gradient is None else gradient)
+            else:
+                assert gradient is None or not gradient.any(), f"no gradient for argument {position}, eager has {gradient}"
+        wanted += range(len(arguments), len(arguments) + len(tangents))
+        arguments += tangents
+        leaves += tangents
+        outputs += expected
+    assert module.operation.verify()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        found = run(module, [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments])
+    close(found, [o.detach() for o in outputs], 1e-10, "output or gradient")
+
+
+def seeds(function: Any) -> list[int]:
+    """Which results the tangent arguments belong to."""
+    return [int(a["flambeau.of_result"]) for a in fn.argument_attributes(function) if "flambeau.of_result" in a]
+
+
+def gradient_positions(function: Any) -> list[int]:
+    """Which arguments have a gradient among the results."""
+    return [int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a]
+
+
+@static_and_dynamic
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.cls.decompose], ids=str)
+def test_decomposition(sample, dynamic):
+    skip_if_static_only(sample, dynamic)
+    values = as_float64(sample.values())
+    module = single(sample, values, dynamic=dynamic, body=lambda op, _: flat(sample.cls.decompose(op)))
+    close(run(module, call_arguments(sample, values, dynamic)), sample.reference(values), 1e-10, "result")
+
+
+# --- Compiled code ---------------------------------------------------------------------------------------------------
+
+COMPILED = {name: CompiledFamily(samples) for name, samples in FAMILIES.items()}
+LOWERED = [
+    pytest.param(family, index, dynamic, id=f"{sample}-{'dynamic' if dynamic else 'static'}")
+    for family, samples in FAMILIES.items()
+    for index, sample in enumerate(samples)
+    for dynamic in (False, True)
+    if sample.lower and sample.cls.lowering is not Lowering.NONE and (sample.dynamic or not dynamic)
+]
+
+
+@pytest.mark.parametrize(("family", "index", "dynamic"), LOWERED)
+def test_compiled_equals_interpreter(family, index, dynamic):
+    sample = FAMILIES[family][index]
+    values = sample.values()
+    arguments = call_arguments(sample, values, dynamic)
+    expected = run(single(sample, values, dynamic=dynamic), arguments)
+    found = COMPILED[family].call(index, dynamic, arguments, expected)
+    tolerance = sample.tolerance if sample.tolerance is not None else max(default_tolerance(e) for e in expected)
+    close(found, expected, tolerance, "result")
+
+
+def default_tolerance(tensor: torch.Tensor) -> float:
+    """A few units in the last place."""
+    return 8 * torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
