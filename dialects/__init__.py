@@ -9,7 +9,7 @@ from flambeau.dialects.bindings import ir, passmanager, torch_dialect
 from flambeau.dialects.dialect import Autograd, Flambeau
 from flambeau.dialects.ops import FAMILIES
 
-__all__ = ["build", "create_context"]
+__all__ = ["FAMILIES", "build", "create_context"]
 
 for _family in FAMILIES:
     import_module(f"flambeau.dialects.ops.{_family}")

@@ -157,6 +157,14 @@ def sum_to(g: ir.Value, like: ir.Value) -> ir.Value:
     return sum(g, repeated, True) if repeated else g
 
 
+def cat(tensors: Sequence[ir.Value], dim: int) -> ir.Value:
+    """Tensors joined along `dim`: a chain of `flambeau.cat`."""
+    first, *rest = tensors
+    for tensor in rest:
+        first = opdef.build(opdef.OPS["flambeau.cat"], first, tensor, dim)
+    return first
+
+
 def multiply_sizes(values: Sequence[int | ir.Value]) -> int | ir.Value:
     """The product of sizes, an int if all are."""
     product: int | ir.Value = 1

@@ -34,7 +34,14 @@ config.substitutions += [
 
 config.environment["PATH"] = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
 config.environment["FLAMBEAU_CACHE_DIR"] = str(HERE.parent / "build" / "lit-cache")
-for variable in ("HOME", "TMPDIR", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "VK_DRIVER_FILES", "LP_NATIVE_VECTOR_WIDTH"):
+for variable in (
+    "HOME",
+    "TMPDIR",
+    "OMP_NUM_THREADS",
+    "LD_LIBRARY_PATH",
+    "VK_DRIVER_FILES",
+    "LP_NATIVE_VECTOR_WIDTH",
+):
     if variable in os.environ:
         config.environment[variable] = os.environ[variable]
 

@@ -7,7 +7,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["PIPELINES", "NamedPipeline", "named_pipeline"]
+__all__ = ["PIPELINES", "STAGES", "NamedPipeline", "named_pipeline", "stage_passes"]
 
 
 @dataclass(frozen=True)
@@ -23,49 +23,51 @@ class NamedPipeline:
         return f"builtin.module({','.join(self.passes)})"
 
 
+_FUNCTIONAL = (
+    "functionalize",  # writes become values and extra results
+    "cse",  # equal views and loads became equal values
+)
+_FORWARD = ("partition",)  # no tangents: @forward alone
+_PARTITIONED = (
+    "decompose",  # composite ops without a VJP rule
+    "cse",
+    "autodiff",  # forward -> joint function
+    "cse",  # rules build equal subexpressions
+    "partition",  # joint -> @forward, @backward
+    "cse",  # the halves, each for itself
+)
+_LOWER_TO_TORCH = (
+    "decompose{before=lowering}",  # ops that the lowering has no rule for
+    "cse",
+    "lower-to-torch",
+    "cse",  # constants
+)
+
+# From one stage to the next; the debug backends stop between them.
+STAGES: dict[str, tuple[str, ...]] = {
+    "functional": _FUNCTIONAL,
+    "forward": _FORWARD,
+    "partitioned": _PARTITIONED,
+    "lower-to-torch": _LOWER_TO_TORCH,
+}
+
 PIPELINES: dict[str, NamedPipeline] = {
     "imported": NamedPipeline((), "As imported: references and views are still there"),
-    "functional": NamedPipeline(
-        (
-            "functionalize",  # writes become values and extra results
-            "cse",  # equal views and loads became equal values
-        ),
-        "Values only: no references, no writes",
-    ),
-    "partitioned": NamedPipeline(
-        (
-            "functionalize",
-            "decompose",  # composite ops without a VJP rule
-            "cse",
-            "autodiff",  # forward -> joint function
-            "cse",  # rules build equal subexpressions
-            "partition",  # joint -> @forward, @backward
-        ),
-        "Values only; a forward and a backward function",
-    ),
-    "inference": NamedPipeline(
-        (
-            "functionalize",
-            "decompose",
-            "cse",
-            "lower-to-torch",
-        ),
-        "A forward function, to the torch dialect",
-    ),
+    "functional": NamedPipeline(_FUNCTIONAL, "Values only: no references, no writes"),
+    "partitioned": NamedPipeline(_FUNCTIONAL + _PARTITIONED, "Values only; a forward and a backward function"),
+    "inference": NamedPipeline(_FUNCTIONAL + _FORWARD + _LOWER_TO_TORCH, "A forward function, to the torch dialect"),
     "training": NamedPipeline(
-        (
-            "functionalize",
-            "decompose",
-            "cse",
-            "autodiff",
-            "cse",
-            "partition",
-            "cse",  # the halves, each for itself
-            "lower-to-torch",
-        ),
+        _FUNCTIONAL + _PARTITIONED + _LOWER_TO_TORCH,
         "A forward function, to @forward and @backward in the torch dialect",
     ),
 }
+
+
+def stage_passes(name: str) -> str:
+    """The passes from the stage before `name` to `name`, as pipeline text. KeyError with the valid names if there is none."""
+    if name not in STAGES:
+        raise KeyError(f"unknown stage {name!r}; valid: {', '.join(STAGES)}")
+    return ",".join(STAGES[name])
 
 
 def named_pipeline(name: str) -> str:

@@ -217,12 +217,13 @@ def _read_diagnostics(returncode: int, stderr: str, flags: tuple[str, ...]) -> _
         name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
         summary = f"the compiler crashed ({name}): {summary}"
     op = _OP.search(summary)
-    name = op[1] if op else None
-    if name == "torch.operator" and (wrapped := _WRAPPED_OP.search(summary)):
-        name = wrapped[1]
+    if op and op[1] == "torch.operator":
+        op = _WRAPPED_OP.search(summary) or op
     places = [match["place"] for match in errors if match["place"]]
     user_places = [place for place in places if not place.startswith(("-:", "<stdin>:"))]
-    return _Failure(summary, stderr, flags, op=name, location=next(iter([*user_places, *places]), None))
+    return _Failure(
+        summary, stderr, flags, op=op[1] if op else None, location=next(iter([*user_places, *places]), None)
+    )
 
 
 def _write_reproducer(text: str, failure: _Failure, folder: Path | str | None) -> tuple[Path | None, str]:

@@ -2,13 +2,18 @@
 """The op families: one module each. A new family adds its name here."""
 
 FAMILIES = (
+    "activation",
+    "attention",
     "autograd",
+    "compare",
     "constant",
     "convolution",
     "elementwise",
     "linear_algebra",
+    "loss",
     "normalization",
     "random",
+    "reduce",
     "reference",
     "shape",
 )

@@ -24,7 +24,9 @@ def _require_one_element_type(**operands: ir.Type) -> None:
         raise VerificationError(f"operand '{first}' must be of float or integer elements, found {type_}")
     for name, other in rest:
         if other.element_type != type_.element_type:
-            raise VerificationError(f"operands '{first}' and '{name}' differ in element type: {type_} and {other}")
+            raise VerificationError(
+                f"operands '{first}' and '{name}' differ in element type: {type_} and {other}"
+            )
 
 
 def _same_size(what: str, *found: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import broadcast_shape
+from flambeau.dialects.infer import broadcast_shape, merge_shapes
 from flambeau.dialects.opdef import CHEAP, Float, Int, Lowering, Result, Tensor, VerificationError
 from flambeau.dialects.types import compatible, dtype_name, is_float, shape_of, tensor_type
 
@@ -37,7 +37,9 @@ def _reduced(*names: str) -> Callable:
         operands = {n: getattr(op, n) for n in names if getattr(op, n) is not None}
         for name, type_ in operands.items():
             if type_.element_type != op.x.element_type:
-                raise VerificationError(f"operands 'x' and '{name}' differ in element type: {op.x} and {type_}")
+                raise VerificationError(
+                    f"operands 'x' and '{name}' differ in element type: {op.x} and {type_}"
+                )
         shape = broadcast_shape(*(shape_of(t) for t in operands.values()))
         return tensor_type(shape if op.reduction == NONE else [], op.x.element_type)
 
@@ -173,7 +175,9 @@ class HuberLossOp(FlambeauOp, name="huber_loss"):
     def vjp(op, g):
         difference = _difference(op)
         near = b.le(b.abs(difference), op.delta)
-        return _difference_vjp(op, g, difference, b.where(near, difference, b.mul(b.sign(difference), op.delta)))
+        return _difference_vjp(
+            op, g, difference, b.where(near, difference, b.mul(b.sign(difference), op.delta))
+        )
 
     def decompose(op):
         distance = b.abs(_difference(op))
@@ -376,10 +380,15 @@ def _infer_nll(op, class_dim: int, classes: int):
     if not compatible(op.target, tensor_type(rest, op.target.element_type)):
         raise VerificationError(f"operand 'target' must have shape {rest} for {op.x}, found {op.target}")
     if op.weight is not None and not compatible(op.weight, tensor_type([classes], op.x.element_type)):
-        raise VerificationError(f"operand 'weight' must be a vector of {classes} class weights, found {op.weight}")
+        raise VerificationError(
+            f"operand 'weight' must be a vector of {classes} class weights, found {op.weight}"
+        )
     element = op.x.element_type
     scalar = tensor_type([], element)
-    return [tensor_type(shape_of(op.target), element) if op.reduction == NONE else scalar, scalar]
+    return [
+        tensor_type(merge_shapes(rest, shape_of(op.target)), element) if op.reduction == NONE else scalar,
+        scalar,
+    ]
 
 
 class NllLossForwardOp(FlambeauOp, name="nll_loss_forward"):

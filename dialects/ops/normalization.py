@@ -93,7 +93,9 @@ def _statistics_element(x: ir.Type, *parameters: ir.Type | None) -> ir.Type:
     """The element type of saved statistics: that of the parameters, which may be f32 where x is float16 or bfloat16."""
     elements = {p.element_type for p in parameters if p is not None}
     if len(elements) > 1:
-        raise VerificationError(f"parameters differ in element type: {' and '.join(sorted(map(str, elements)))}")
+        raise VerificationError(
+            f"parameters differ in element type: {' and '.join(sorted(map(str, elements)))}"
+        )
     element = elements.pop() if elements else x.element_type
     if element != x.element_type and not (is_low_precision(x) and isinstance(element, ir.F32Type)):
         raise VerificationError(
@@ -234,7 +236,9 @@ class NativeLayerNormOp(FlambeauOp, name="native_layer_norm"):
         shape, normalized = shape_of(op.x), list(op.normalized_shape)
         outer = len(shape) - len(normalized)
         if not normalized or outer < 0 or not _agree(shape[outer:], normalized):
-            raise VerificationError(f"normalized_shape {normalized} must be the last sizes of {op.x}, at least one")
+            raise VerificationError(
+                f"normalized_shape {normalized} must be the last sizes of {op.x}, at least one"
+            )
         _require_shape("weight", op.weight, normalized)
         _require_shape("bias", op.bias, normalized)
         element = _statistics_element(op.x, op.weight, op.bias)
@@ -315,7 +319,9 @@ class NativeGroupNormOp(FlambeauOp, name="native_group_norm"):
         if len(shape) < 2 or not _agree(shape[:2], [op.n, op.c]):
             raise VerificationError(f"{op.x} does not start with sizes n = {op.n} and c = {op.c}")
         if op.group < 1 or (shape[1] != DYNAMIC and shape[1] % op.group):
-            raise VerificationError(f"group is {op.group}, but must divide the number of channels, {shape[1]}")
+            raise VerificationError(
+                f"group is {op.group}, but must divide the number of channels, {shape[1]}"
+            )
         _require_shape("weight", op.weight, [shape[1]])
         _require_shape("bias", op.bias, [shape[1]])
         statistics = tensor_type([shape[0], op.group], _statistics_element(op.x, op.weight, op.bias))
@@ -348,7 +354,11 @@ class NativeGroupNormOp(FlambeauOp, name="native_group_norm"):
             out = b.add(out, b.expand_to(b.view(b.wide(op.bias), channelwise), out))
         out = b.view(out, b.sizes(op.x))
         shape = [b.size(op.x, 0), op.group]
-        return [b.cast_like(out, op.x), b.cast_like(b.view(mean, shape), op.mean), b.cast_like(b.view(rstd, shape), op.rstd)]
+        return [
+            b.cast_like(out, op.x),
+            b.cast_like(b.view(mean, shape), op.mean),
+            b.cast_like(b.view(rstd, shape), op.rstd),
+        ]
 
 
 def _group_norm_shapes(op) -> tuple[list, list, list]:
@@ -495,7 +505,8 @@ class NativeBatchNormNoStatsOp(FlambeauOp, name="native_batch_norm_no_stats"):
         x = b.wide(op.x)
         x_hat, mean, _, rstd = _standardize(x, _channel_dims(x), op.eps)
         statistics = [
-            b.cast_like(b.view(s, [b.size(x, 1)]), saved) for s, saved in ((mean, op.save_mean), (rstd, op.save_rstd))
+            b.cast_like(b.view(s, [b.size(x, 1)]), saved)
+            for s, saved in ((mean, op.save_mean), (rstd, op.save_rstd))
         ]
         return [_affine(op, x_hat), *statistics]
 

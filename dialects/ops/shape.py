@@ -412,39 +412,34 @@ class SelectScatterOp(FlambeauOp, name="select_scatter"):
 
 
 class CatOp(FlambeauOp, name="cat"):
-    """The tensors joined along `dim`; they agree in all other dims and in element type.
+    """`x` and `y` joined along `dim`; they agree in all other dims and in element type.
 
-    (ATen also skips empty tensors of shape [0]: those are left out here.)
+    `build.cat` joins any number, as a chain that lowering makes one op again. (Variadic operands of a dialect defined
+    from Python must all have one type.)
 
-    Gradient: the part of g that came from each tensor.
+    Gradient: the part of g that came from each.
     """
 
-    tensors: Sequence[Tensor]
-    dim: Int = 0
+    x: Tensor
+    y: Tensor
+    dim: Int
     out: Result
-    aten = aten("cat", "tensors", "dim")
+    lowering = Lowering.RULE
     recompute = CHEAP
 
     def infer(op):
-        if not op.tensors:
-            raise VerificationError("needs at least one tensor")
-        shapes = [shape_of(t) for t in op.tensors]
-        dim = _dim("dim", op.dim, len(shapes[0]))
-        if not shapes[0]:
+        x, y = shape_of(op.x), shape_of(op.y)
+        if not x:
             raise VerificationError("cannot join tensors of rank 0")
-        joined = [s[dim] for s in shapes if len(s) > dim]
-        rest = [tensor_type([*s[:dim], *s[dim + 1 :]], t.element_type) for s, t in zip(shapes, op.tensors, strict=True)]
-        for type_, part in zip(op.tensors, rest, strict=True):
-            if not compatible(part, rest[0]):
-                raise VerificationError(f"cannot join {op.tensors[0]} and {type_} along dim {dim}")
-        result = merge_shapes(*(shape_of(t) for t in rest))
-        result.insert(dim, DYNAMIC if DYNAMIC in joined else sum(joined))
-        return tensor_type(result, op.tensors[0].element_type)
+        _dim("dim", op.dim, len(x))
+        length = [s.pop(op.dim) for s in (x, y) if len(s) > op.dim]
+        if not compatible(tensor_type(x, op.x.element_type), tensor_type(y, op.y.element_type)):
+            raise VerificationError(f"cannot join {op.x} and {op.y} along dim {op.dim}")
+        shape = merge_shapes(x, y)
+        shape.insert(op.dim, DYNAMIC if DYNAMIC in length else sum(length))
+        return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):
-        parts, start = [], 0
-        for tensor in op.tensors:
-            end = b.add_sizes(start, b.size(tensor, op.dim))
-            parts.append(b.slice(g, op.dim, start, end, 1))
-            start = end
-        return {"tensors": parts}
+        middle = b.size(op.x, op.dim)
+        end = b.add_sizes(middle, b.size(op.y, op.dim))
+        return {"x": b.slice(g, op.dim, 0, middle, 1), "y": b.slice(g, op.dim, middle, end, 1)}

@@ -149,22 +149,6 @@ def cast(x: ir.Value, type_: ir.Type) -> ir.Value:
     return ir.Operation.create("tensor.cast", results=[type_], operands=[x]).results[0]
 
 
-def copy(x: ir.Value) -> ir.Value:
-    """A copy of `x` that may be overwritten.
-
-    IREE writes inserts and scatters into a function argument in place, although the caller still owns it. Elements are
-    read by position, because loops that yield their input as it is are folded away.
-    """
-    rank = len(shape_of(x))
-
-    def body(_: ir.Value) -> list[ir.Value]:
-        positions = [loop_index(d) for d in range(rank)]
-        element = x.type.element_type
-        return [ir.Operation.create("tensor.extract", results=[element], operands=[x, *positions]).results[0]]
-
-    maps = [ir.AffineMap.get_identity(rank)]
-    return generic([], [empty(sizes_of(x), x.type.element_type)], maps, ["parallel"] * rank, body)[0]
-
 
 def transpose(x: ir.Value, order: Sequence[int]) -> ir.Value:
     """Dim i of the result is dim `order[i]` of `x`."""
@@ -194,3 +178,24 @@ def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -
     with ir.InsertionPoint(block):
         ir.Operation.create("tensor.yield", operands=[value])
     return op.results[0]
+
+
+def fill(sizes: Sizes, value: int | float, element: ir.Type) -> ir.Value:
+    """A tensor filled with one number."""
+    number = arith.constant(element, value)
+    (out,) = generic(
+        [], [empty(sizes, element)], [ir.AffineMap.get_identity(len(sizes))], ["parallel"] * len(sizes), lambda _: [number]
+    )
+    return out
+
+
+def concat(tensors: Sequence[ir.Value], dim: int) -> ir.Value:
+    """Tensors joined along `dim`."""
+    shapes = [shape_of(x) for x in tensors]
+    shape = [next((s for s in sizes if s != DYNAMIC), DYNAMIC) for sizes in zip(*shapes, strict=True)]
+    lengths = [s[dim] for s in shapes]
+    shape[dim] = DYNAMIC if DYNAMIC in lengths else sum(lengths)
+    type_ = tensor_type(shape, tensors[0].type.element_type)
+    i64 = ir.IntegerType.get_signless(64)
+    attributes = {"dim": ir.IntegerAttr.get(i64, dim)}
+    return ir.Operation.create("tensor.concat", results=[type_], operands=list(tensors), attributes=attributes).results[0]

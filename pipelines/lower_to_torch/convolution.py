@@ -21,7 +21,9 @@ def _convolution(o: t.Lowered) -> ir.Value:
     weight = shape_of(o.op.weight)
     windows, bias = _Windows.of(o, weight), None if o.bias is None else builtin.to_builtin(o.bias, o.op.bias.type)
     if not o.transposed:
-        return _finish(_forward(_builtin(o, "x", windows.channels), o.weight, windows, bias), o)
+        x = _builtin(o, "x", windows.channels)
+        positions = [windows.positions(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
+        return _finish(_forward(x, o.weight, positions, windows, bias), o)
     x = _builtin(o, "x", windows.features)
     sizes = [windows.transposed_size(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
     return _finish(_input_grad(x, o.weight, sizes, windows, bias), o)
@@ -30,9 +32,10 @@ def _convolution(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.convolution_input_grad")
 def _convolution_input_grad(o: t.Lowered) -> ir.Value:
     windows = _Windows.of(o, shape_of(o.op.weight))
-    if o.transposed:
-        return _finish(_forward(_builtin(o, "g", windows.channels), o.weight, windows, None), o)
     sizes = [s if isinstance(s, int) else builtin.to_index(s) for s in o.input_shape[2:]]
+    if o.transposed:
+        # With an output padding, g may have room for more windows than there were positions.
+        return _finish(_forward(_builtin(o, "g", windows.channels), o.weight, sizes, windows, None), o)
     return _finish(_input_grad(_builtin(o, "g", windows.features), o.weight, sizes, windows, None), o)
 
 
@@ -97,9 +100,10 @@ class _Windows:
 # --- The three loop nests; tensors are channels first at their borders -----------------------------------------------
 
 
-def _forward(x: ir.Value, weight: ir.Value, windows: _Windows, bias: ir.Value | None) -> ir.Value:
+def _forward(
+    x: ir.Value, weight: ir.Value, positions: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
+) -> ir.Value:
     """x (N, C, S...), weight a torch value (F, C / groups, K...) -> (N, F, T...)."""
-    positions = [windows.positions(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
     padded = _pad(_channels_last(x), windows.padding)
     stride, dilation, groups = windows.stride, windows.dilation, windows.groups
     return _channels_first(_contract(padded, weight, windows.weight, positions, stride, dilation, groups, bias))

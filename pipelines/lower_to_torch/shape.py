@@ -28,6 +28,20 @@ def _operand(o: t.Lowered, name: str) -> ir.Value:
     return builtin.to_builtin(getattr(o, name), getattr(o.op, name).type)
 
 
+def is_fresh(x: ir.Value) -> bool:
+    """Whether `x` certainly has memory of its own, a fill or the result of a write into one, so that it may be overwritten.
+
+    IREE performs inserts and scatters in place, even into a function argument that the caller still owns. Any other op may
+    be folded to its operand and so to an argument.
+    """
+    if isinstance(x.owner, ir.Block):
+        return False
+    op = x.owner
+    if op.name == "flambeau.expand":
+        return not isinstance(op.operands[0].owner, ir.Block) and op.operands[0].owner.name == "flambeau.constant"
+    return op.name in ("flambeau.slice_scatter", "flambeau.select_scatter") and is_fresh(op.operands[0])
+
+
 def _result(o: t.Lowered, value: ir.Value) -> ir.Value:
     """A builtin tensor as the op's result, whose type may know more or fewer sizes."""
     return builtin.from_builtin(builtin.cast(value, builtin.signless(o.op.out.type)), o.result_types[0])
@@ -45,6 +59,12 @@ def _arith(function: Any, x: SizeValue, y: SizeValue) -> SizeValue:
 
 def _index(value: SizeValue) -> ir.Value:
     return builtin.to_index(value) if isinstance(value, int) else value
+
+
+def _add(x: SizeValue, y: SizeValue) -> SizeValue:
+    if isinstance(x, int) and isinstance(y, int):
+        return x + y
+    return x if isinstance(y, int) and y == 0 else _arith(arith.addi, x, y)
 
 
 def _subtract(x: SizeValue, y: SizeValue) -> SizeValue:
@@ -215,9 +235,43 @@ def _slice(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.slice_scatter")
 def _slice_scatter(o: t.Lowered) -> ir.Value:
     x, src = _operand(o, "x"), _operand(o, "src")
-    place = _slice_place(o, x)
-    src = builtin.cast(src, tensor_type([_static(s) for s in place[1]], src.type.element_type))
-    return _result(o, builtin.insert_slice(src, x, *place))
+    return _result(o, _write(o, x, src, _slice_place(o, x)))
+
+
+def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
+    """`x` with `src` at `place`, which leaves all dims but `o.dim` whole; never in the memory of an argument."""
+    offsets, sizes, strides = place
+    src = builtin.cast(src, tensor_type([_static(s) for s in sizes], src.type.element_type))
+    if is_fresh(o.op.x):
+        return builtin.insert_slice(src, x, *place)
+    if strides[o.dim] == 1:
+        end = _add(offsets[o.dim], sizes[o.dim])
+        parts = [_part(x, o.dim, 0, offsets[o.dim]), src, _part(x, o.dim, end, builtin.sizes_of(x)[o.dim])]
+        parts = [p for p in parts if shape_of(p)[o.dim] != 0]
+        return builtin.concat(parts, o.dim) if len(parts) != 1 else parts[0]
+    zeros = builtin.fill(builtin.sizes_of(x), 0, x.type.element_type)
+    spread = builtin.insert_slice(src, zeros, *place)
+    each = ir.AffineMap.get_identity(len(sizes))
+    first, length = _index(offsets[o.dim]), _index(sizes[o.dim])
+    step = _index(strides[o.dim])
+
+    def body(old: ir.Value, new: ir.Value, _: ir.Value) -> list[ir.Value]:
+        distance = arith.subi(builtin.loop_index(o.dim), first)
+        inside = arith.cmpi(arith.CmpIPredicate.ult, arith.divui(distance, step), length)
+        hit = arith.cmpi(arith.CmpIPredicate.eq, arith.remui(distance, step), builtin.to_index(0))
+        return [arith.select(arith.andi(inside, hit), new, old)]
+
+    out = builtin.empty(builtin.sizes_of(x), x.type.element_type)
+    return builtin.generic([x, spread], [out], [each] * 3, ["parallel"] * len(sizes), body)[0]
+
+
+def _part(x: ir.Value, dim: int, start: SizeValue, end: SizeValue) -> ir.Value:
+    """x[start:end] along `dim`."""
+    sizes = builtin.sizes_of(x)
+    offsets: list[SizeValue] = [0] * len(sizes)
+    offsets[dim], sizes[dim] = start, _subtract(end, start)
+    type_ = tensor_type([_static(s) for s in sizes], x.type.element_type)
+    return builtin.extract_slice(x, offsets, sizes, [1] * len(sizes), type_)
 
 
 def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
@@ -246,10 +300,10 @@ def _select(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.select_scatter")
 def _select_scatter(o: t.Lowered) -> ir.Value:
     x, src = _operand(o, "x"), _operand(o, "src")
-    offsets, sizes, strides = _select_place(o, x)
-    rest = [_static(s) for i, s in enumerate(sizes) if i != o.dim]
-    src = builtin.cast(src, tensor_type(rest, src.type.element_type))
-    return _result(o, builtin.insert_slice(src, x, offsets, sizes, strides))
+    place = _select_place(o, x)
+    row = builtin.sizes_of(src)
+    src = builtin.expand_shape(src, _beside_units(len(row), [o.dim]), [*row[: o.dim], 1, *row[o.dim :]])
+    return _result(o, _write(o, x, src, place))
 
 
 def _select_place(o: t.Lowered, x: ir.Value) -> Place:
@@ -257,3 +311,22 @@ def _select_place(o: t.Lowered, x: ir.Value) -> Place:
     offsets: list[SizeValue] = [0] * len(sizes)
     offsets[o.dim], sizes[o.dim] = _size(o.index), 1
     return offsets, sizes, [1] * len(sizes)
+
+
+# --- Joining ---------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.cat")
+def _cat(o: t.Lowered) -> ir.Value:
+    tensors = [*_chain(o), o.y]
+    return t.call("aten.cat", [t.list_(tensors, "vtensor"), t.int_(o.dim)], *o.result_types)
+
+
+def _chain(o: t.Lowered) -> list[ir.Value]:
+    """What is joined in `o.x`, if that is a join along the same dim and nothing else uses it."""
+    inner = o.op.x.owner
+    if isinstance(inner, ir.Block) or inner.name != "flambeau.cat":
+        return [o.x]
+    if inner.opview.dim != o.dim or len(list(o.op.x.uses)) != 1:
+        return [o.x]
+    return list(o.x.owner.operands[0].owner.operands)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
+from flambeau.dialects.types import DYNAMIC, shape_of
 from flambeau.runtime.interpreter import evaluates
 
 
@@ -25,4 +26,14 @@ def _squeeze(a: SimpleNamespace) -> torch.Tensor:
 
 @evaluates("flambeau.expand")
 def _expand(a: SimpleNamespace) -> torch.Tensor:
+    added = len(a.shape) - a.x.dim()
+    if a.op is not None:
+        for dim, known in enumerate(shape_of(a.op.x)):
+            if known == DYNAMIC and a.x.shape[dim] != a.shape[added + dim]:
+                raise ValueError(f"expand: dim {dim}, a `?`, is {a.x.shape[dim]}, which cannot become {a.shape[added + dim]}")
     return a.x.expand(a.shape)  # type: ignore[no-any-return]
+
+
+@evaluates("flambeau.cat")
+def _cat(a: SimpleNamespace) -> torch.Tensor:
+    return torch.cat([a.x, a.y], a.dim)

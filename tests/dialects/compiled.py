@@ -92,6 +92,13 @@ def load(text: str) -> Any:
             if result.dtype != expected.dtype:
                 result = result.view(expected.dtype)
             results.append(result)
+        for position, (given, kept) in enumerate(zip(arguments, keep, strict=True)):
+            overwritten = isinstance(given, torch.Tensor) and not torch.equal(_bits(given), _bits(kept))
+            assert not overwritten, f"{name} wrote into its argument {position}"
         return results
 
     return call
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor.detach()

@@ -24,6 +24,7 @@ CASES = [
     ("transposed grouped dilated", (1, 4, 3, 4), (4, 3, 2, 3), [3, 1], [1, 2], [2, 2], True, [2, 1], 2),
     ("transposed 1d", (2, 2, 5), (2, 3, 4), [2], [1], [1], True, [0], 1),
 ]
+BIASED = ("3x3", "grouped dilated strided", "1d", "3d", "transposed strided")
 
 
 def _backward(which, g, other, shape, stride, padding, dilation, transposed, output_padding, groups):
@@ -49,12 +50,14 @@ def _samples():
         *_, transposed, _, groups = parameters
         features = weight[1] * groups if transposed else weight[0]
         result = tuple(torch.convolution(torch.empty(x, device="meta"), torch.empty(weight, device="meta"), None, *parameters).shape)
-        for bias in (None, features):
+        # PyTorch has no third derivative of a transposed convolution with output padding.
+        third = not (transposed and any(parameters[4]))
+        for bias in (None, features) if name in BIASED else (None,):
             yield Sample(
                 "convolution",
                 lambda x=x, w=weight, n=bias, p=parameters: [torch.randn(x), torch.randn(w), n and torch.randn(n), *p],
                 grad=(0, 1) if bias is None else (0, 1, 2),
-                grad2=True,
+                grad2=name in BIASED,
                 static=(1, 2),
                 id=f"{name}, bias" if bias else name,
             )
@@ -62,7 +65,7 @@ def _samples():
             "convolution_input_grad",
             lambda g=result, w=weight, x=x, p=parameters: [torch.randn(g), torch.randn(w), list(x), *p],
             eager=input_grad,
-            grad2=True,
+            grad2=third,
             static=(1,),
             id=name,
         )
@@ -70,7 +73,7 @@ def _samples():
             "convolution_weight_grad",
             lambda g=result, w=weight, x=x, p=parameters: [torch.randn(g), torch.randn(x), list(w), *p],
             eager=weight_grad,
-            grad2=True,
+            grad2=third,
             id=name,
         )
 

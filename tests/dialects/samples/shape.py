@@ -22,8 +22,8 @@ def _op(name, tensor, *rest, **options):
     return Sample(name, lambda: [tensor(), *(r() if callable(r) else r for r in rest)], **options)
 
 
-def _reshape(x, shape):
-    return x.reshape(shape)
+def _cat(x, y, dim, **options):
+    return _op("cat", x, y, dim, eager=lambda x, y, dim: torch.cat([x, y], dim), **options)
 
 
 SAMPLES = [
@@ -81,8 +81,9 @@ SAMPLES = [
     _op("select_scatter", _floats(5, 3), _floats(3), 0, 2, id="row"),
     _op("select_scatter", _floats(5, 3), _floats(5), 1, 0, id="column"),
     _op("select_scatter", _floats(5), _floats(), 0, 4, id="element"),
-    Sample("cat", lambda: [[torch.randn(2, 3), torch.randn(4, 3)], 0], id="rows"),
-    Sample("cat", lambda: [[torch.randn(2, 3), torch.randn(2, 0), torch.randn(2, 1)], 1], id="columns"),
-    Sample("cat", lambda: [[torch.randn(2, 3)], 1], id="one"),
-    Sample("cat", lambda: [[torch.arange(3, dtype=torch.uint8), torch.arange(2, dtype=torch.uint8)], 0], id="uint8"),
+    _cat(_floats(2, 3), _floats(4, 3), 0, id="rows"),
+    _cat(_floats(2, 3), _floats(2, 1), 1, id="columns"),
+    _cat(_floats(2, 3), _floats(2, 0), 1, id="nothing"),
+    _cat(_integers(3, dtype=torch.uint8), _integers(2, dtype=torch.uint8), 0, id="uint8"),
+    _cat(_bools(3), _bools(2), 0, id="bool"),
 ]

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Ties a compiled forward and backward to torch.autograd.
+
+The forward saves what `@backward` takes over through `save_for_backward`, so PyTorch's version checks and saved-tensor hooks apply.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flambeau.frontend.facts import Signature
+
+Execute = Callable[[Sequence[Any]], list[Any]]
+"""A compiled function: tensors and ints in, tensors and ints out; never an argument's memory."""
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """A compiled forward with its backward, and the facts of both."""
+
+    forward: Execute
+    backward: Execute
+    forward_facts: Signature
+    backward_facts: Signature
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run the forward; the results that are not saved values, connected to autograd."""
+        visible = [i for i, r in enumerate(self.forward_facts.results) if not r.saved]
+        results: list[Any] = [None] * (visible[-1] + 1 if visible else 0)
+        numbers = [i for i in visible if self.forward_facts.results[i].dtype is None]
+        side: list[Any] = []  # sizes: autograd.Function lets only tensors through
+        tensors = _Apply.apply(self, side, *arguments)  # type: ignore[no-untyped-call]
+        for index, value in zip((i for i in visible if i not in numbers), tensors, strict=True):
+            results[index] = value
+        for index, value in zip(numbers, side, strict=True):
+            results[index] = value
+        return results
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, graph: Differentiable, side: list[Any], *arguments: Any) -> tuple[torch.Tensor, ...]:
+        facts, backward = graph.forward_facts, graph.backward_facts
+        written = {r.updates for r in facts.results if r.updates is not None}
+        saved_arguments = {a.of_argument for a in backward.arguments if a.of_argument is not None}
+        # The caller's tensor is written after this returns; the backward needs what it was before.
+        old = {i: arguments[i].clone() for i in written & saved_arguments}
+        plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments]
+        results = graph.forward(plain)
+        visible = [i for i, r in enumerate(facts.results) if not r.saved]
+        tensors = [results[i] for i in visible if facts.results[i].dtype is not None]
+        side.extend(results[i] for i in visible if facts.results[i].dtype is None)
+        tangents = {a.of_result for a in backward.arguments if a.role == "tangent"}
+        ctx.mark_non_differentiable(
+            *(results[i] for i in visible if facts.results[i].dtype is not None and i not in tangents)
+        )
+        saved: list[torch.Tensor] = []
+        ctx.numbers = {}
+        for position, argument in enumerate(backward.arguments):
+            if argument.role == "tangent":
+                continue
+            if argument.of_argument is not None:
+                value = old.get(argument.of_argument, arguments[argument.of_argument])
+            else:
+                value = results[argument.of_result]  # type: ignore[index]
+            if isinstance(value, torch.Tensor):
+                saved.append(value)
+            else:
+                ctx.numbers[position] = value
+        ctx.save_for_backward(*saved)
+        ctx.graph = graph
+        ctx.set_materialize_grads(False)
+        ctx.shapes = [t.shape for t in tensors]
+        ctx.tensor_results = [i for i in visible if facts.results[i].dtype is not None]
+        ctx.devices = [t.device for t in tensors]
+        return tuple(tensors)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
+        graph: Differentiable = ctx.graph
+        facts = graph.backward_facts
+        given = dict(zip(ctx.tensor_results, zip(tangents, ctx.shapes, ctx.devices, strict=True), strict=True))
+        saved = iter(ctx.saved_tensors)
+        arguments: list[Any] = []
+        for position, argument in enumerate(facts.arguments):
+            if argument.role != "tangent":
+                arguments.append(ctx.numbers[position] if position in ctx.numbers else next(saved))
+                continue
+            tangent, shape, device = given[argument.of_result]
+            if tangent is None:
+                tangent = torch.zeros(shape, dtype=argument.dtype, device=device)
+            arguments.append(tangent.detach())
+        gradients = graph.backward(arguments)
+        per_argument: list[Any] = [None] * len(graph.forward_facts.arguments)
+        for fact, gradient in zip(facts.results, gradients, strict=True):
+            assert fact.gradient_of is not None
+            per_argument[fact.gradient_of] = gradient
+        return (None, None, *per_argument)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""compile(): PyTorch in, callable out. A thin layer over torch.compile, and the backend function that TorchDynamo calls.
+
+One graph goes through capture, import, the passes of its stage and the backend; what cannot be compiled runs in eager, counted.
+"""
+
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from flambeau.dialects import create_context
+from flambeau.dialects.bindings import ir
+from flambeau.frontend.capture import capture_dynamo_graph
+from flambeau.frontend.execution import Call, differentiable, functions_by_name, interpret, load_compiled
+from flambeau.frontend.facts import Signature, read_signature
+from flambeau.frontend.importer import import_graph
+from flambeau.frontend.options import Options, read_options
+from flambeau.frontend.signature import CapturedGraph
+from flambeau.frontend.wrapper import CompiledGraph
+from flambeau.pipelines.driver import run_pipeline
+from flambeau.pipelines.pipelines import stage_passes
+from flambeau.runtime.backends import Backend, lookup_backend
+from flambeau.runtime.counters import counters
+
+_LOG = logging.getLogger(__name__)
+_GRAPH_NUMBERS = itertools.count()
+
+
+class FlambeauWarning(UserWarning):
+    """A graph runs in eager."""
+
+
+class CompilationError(RuntimeError):
+    """A graph cannot be compiled and `fallback="error"`. The cause names op, user line and reason."""
+
+
+def compile(
+    fn_or_module: Callable[..., Any] | None = None,
+    *,
+    backend: str | Backend = "cpu",
+    dynamic: bool | None = None,
+    fullgraph: bool = False,
+    mode: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Compile a function or module; also a decorator, with or without arguments.
+
+    `backend`: a name (`flambeau.list_backends()`) or record. `dynamic`, `fullgraph`: as for torch.compile. `mode`: "default" or
+    "max-autotune". `options`: see `flambeau.frontend.options.Options`. What comes back is what torch.compile returns, so a
+    module stays a module. ValueError or UnknownBackendError at once for an unknown backend, mode or option.
+    """
+    record = lookup_backend(backend) if isinstance(backend, str) else backend
+    read_options(options, mode)
+    if fn_or_module is None:
+        return lambda function: compile(
+            function, backend=record, dynamic=dynamic, fullgraph=fullgraph, mode=mode, options=options
+        )
+    frozen = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in (options or {}).items())
+    return torch.compile(
+        fn_or_module, backend=_dynamo_backend(record, mode, frozen), dynamic=dynamic, fullgraph=fullgraph
+    )
+
+
+@cache
+def _dynamo_backend(backend: Backend, mode: str | None, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """One function per backend and options: TorchDynamo compiles again when it is given another one."""
+
+    def compile_for_backend(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        return compile_graph(gm, example_inputs, backend, read_options(dict(options), mode))
+
+    compile_for_backend.__name__ = f"flambeau_{backend.name}"
+    return compile_for_backend
+
+
+def compile_graph(gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options) -> Callable[..., Any]:
+    """Compile one TorchDynamo graph for a backend; call it from inside a Dynamo backend."""
+    number = next(_GRAPH_NUMBERS)
+    counters.add("graphs")
+    try:
+        return _Compilation(gm, example_inputs, backend, options, number).run()
+    except Exception as error:
+        if options.fallback == "error":
+            raise CompilationError(f"graph {number} cannot be compiled for backend {backend.name!r}: {error}") from error
+        counters.add("graphs.eager")
+        warnings.warn(
+            f"graph {number} runs in eager, because it cannot be compiled for backend {backend.name!r}: {error}\n"
+            'compile with options={"fallback": "error"} to get this as an exception',
+            FlambeauWarning,
+            stacklevel=2,
+        )
+        _LOG.info("why graph %d runs in eager", number, exc_info=error)
+        return gm.forward
+
+
+class _Compilation:
+    """One graph on its way from FX to a callable."""
+
+    def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options, number: int):
+        self.gm = gm
+        self.backend = backend
+        self.options = options
+        self.captured: CapturedGraph = capture_dynamo_graph(gm, example_inputs)
+        self.module = import_graph(self.captured, create_context())
+        self.folder = options.dump / f"{number}" if options.dump else None
+        self.stages = 0
+        self.dump(0, "imported", self.module)
+
+    def run(self) -> CompiledGraph:
+        """All remaining steps."""
+        call, facts = self.executable()
+        counters.add("ops.native", sum(1 for n in self.captured.graph_module.graph.nodes if n.op == "call_function"))
+        constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
+        return CompiledGraph(
+            call, facts, len(self.captured.outputs), constants, eager=self.gm.forward, refuse_overlap=self.refuse_overlap
+        )
+
+    def executable(self) -> tuple[Call, Signature]:
+        """The module as one callable over its forward's arguments, and the facts of the forward."""
+        if self.backend.pipeline == "imported":
+            return interpret(self.module, "graph")
+        self.run_passes(stage_passes("functional"))
+        if self.backend.pipeline == "functional":
+            return interpret(self.module, "graph")
+        differentiates = any("autograd.requires_grad" in str(f.attributes["arg_attrs"]) for f in functions_by_name(self.module).values())
+        self.run_passes(stage_passes("partitioned" if differentiates else "forward"))
+        functions = functions_by_name(self.module)
+        facts = {name: read_signature(function) for name, function in functions.items()}
+        if self.backend.compile_fn is not None:
+            call = self.backend.compile_fn(self.module, facts)
+            return (lambda arguments: list(call(*arguments))), facts["forward"]
+        if self.backend.pipeline == "partitioned":
+            return differentiable({name: interpret(self.module, name)[0] for name in functions}, facts), facts["forward"]
+        self.run_passes(self.options.pipeline or stage_passes(self.backend.pipeline))
+        with self.module.context:
+            text = self.module.operation.get_asm(enable_debug_info=True)
+        return differentiable(load_compiled(text, self.backend, facts, self.options.iree_flags), facts), facts["forward"]
+
+    def run_passes(self, pipeline: str) -> None:
+        first = self.stages
+        run_pipeline(
+            self.module, pipeline, on_stage=lambda i, name, module: self.dump(first + i, name, module) if self.folder else None
+        )
+
+    def dump(self, index: int, name: str, module: ir.Module) -> None:
+        """Write the IR as it is now, if asked for."""
+        self.stages = index
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with module.context:
+            Path(self.folder / f"{index:02d}_{name}.mlir").write_text(module.operation.get_asm(enable_debug_info=True))
+
+    def refuse_overlap(self, written: str, other: str) -> None:
+        """A call gave tensors that share memory, one of them written: count it, or raise."""
+        message = f"{written} is written and shares memory with {other}"
+        if self.options.fallback == "error":
+            raise CompilationError(f"{message}: the compiled code does not cover this")
+        counters.add("calls.eager")
+        warnings.warn(f"{message}: this call runs in eager", FlambeauWarning, stacklevel=3)

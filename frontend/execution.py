@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""From a module and a backend to callables: interpreted for the debug stages, compiled by IREE for devices.
+
+What comes back obeys the signature: eager's strides, and memory of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.dialect import RefType
+from flambeau.frontend.autograd import Differentiable, Execute
+from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
+from flambeau.pipelines import functions as fn
+from flambeau.runtime import interpreter
+from flambeau.runtime.backends import Backend
+
+
+Call = Execute
+
+
+def functions_by_name(module: ir.Module) -> dict[str, Any]:
+    """The `func.func`s of a module by name."""
+    return {function.name.value: function for function in fn.functions(module)}
+
+
+def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
+    """`@name` through the reference interpreter, and its signature. PyTorch's autograd sees through it.
+
+    Where references are still there, the new values of written arguments are appended to the results, as `functionalize` does it.
+    """
+    function = functions_by_name(module)[name]
+    updates = _updates_of_references(function)
+    facts = read_signature(function)
+    facts = replace(facts, results=facts.results + tuple(updates.values()))
+    references = [i for i, t in enumerate(function.type.inputs) if isinstance(t, RefType)]
+    prepared = interpreter.Module(module).function(name)
+
+    def execute(arguments: Sequence[Any]) -> list[Any]:
+        values = list(arguments)
+        for index in references:
+            values[index] = interpreter.Place(arguments[index])
+        results = prepared(*values)
+        return _finished([*results, *(values[index].load() for index in updates)], facts, arguments)
+
+    return execute, facts
+
+
+def _updates_of_references(function: Any) -> dict[int, ResultFacts]:
+    """For each argument that a store reaches, the facts of its new value."""
+    block = fn.entry_block(function)
+    roots: dict[ir.Value, int] = {a: i for i, a in enumerate(block.arguments) if isinstance(a.type, RefType)}
+    visible: dict[int, bool] = {}
+    for op in fn.operations(block):
+        if op.name == "flambeau.ref_view" and op.operands[0] in roots:
+            roots[op.results[0]] = roots[op.operands[0]]
+        elif op.name == "flambeau.ref_store" and op.operands[0] in roots:
+            index = roots[op.operands[0]]
+            visible[index] = visible.get(index, False) or not op.opview.hidden
+    arguments = read_signature(function).arguments
+    return {
+        index: ResultFacts(dtype=arguments[index].dtype, updates=index, hidden=not seen)
+        for index, seen in sorted(visible.items())
+    }
+
+
+def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) -> list[Any]:
+    """Results with eager's strides, none of which shares memory with an argument or another result."""
+    sizes = Sizes(facts.arguments, arguments)
+    taken = {a.untyped_storage().data_ptr() for a in arguments if isinstance(a, torch.Tensor)}
+    finished: list[Any] = []
+    for fact, value in zip(facts.results, results, strict=True):
+        if isinstance(value, torch.Tensor):
+            value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
+            if value.untyped_storage().data_ptr() in taken and value.numel():
+                value = value.clone()
+            taken.add(value.untyped_storage().data_ptr())
+        finished.append(value)
+    return finished
+
+
+def with_strides(value: torch.Tensor, strides: Sequence[int] | None) -> torch.Tensor:
+    """The tensor with the given strides (None: contiguous), copied if it has others."""
+    if strides is None:
+        return value.contiguous()
+    if list(value.stride()) == list(strides):
+        return value
+    return torch.empty_strided(value.shape, list(strides), dtype=value.dtype, device=value.device).copy_(value)
+
+
+def load_compiled(module_text: str | bytes, backend: Backend, facts: dict[str, Signature], flags: Sequence[str]) -> dict[str, Execute]:
+    """Compile a lowered module with IREE and load it; its functions as callables, by name."""
+    from flambeau.runtime.devices import find_device
+    from flambeau.runtime.executable import Executable, ResultSpec
+    from flambeau.runtime.iree_compiler import compile_module
+
+    device = find_device(backend)
+    executable = Executable(compile_module(module_text, backend, extra_flags=flags), device)
+
+    def function(name: str, signature: Signature) -> Execute:
+        call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])
+        strided = any(r.strides is not None for r in signature.results)
+
+        def execute(arguments: Sequence[Any]) -> list[Any]:
+            results = call(arguments)
+            if strided:
+                sizes = Sizes(signature.arguments, arguments)
+                for index, fact in enumerate(signature.results):
+                    if fact.strides is not None:
+                        results[index] = with_strides(results[index], sizes.extents(fact.strides))
+            return results
+
+        return execute
+
+    return {name: function(name, signature) for name, signature in facts.items()}
+
+
+def differentiable(functions: dict[str, Execute], facts: dict[str, Signature]) -> Call:
+    """`@forward` with `@backward` behind torch.autograd, or `@forward` alone where there is no backward."""
+    if "backward" not in functions:
+        return functions["forward"]
+    return Differentiable(functions["forward"], functions["backward"], facts["forward"], facts["backward"])

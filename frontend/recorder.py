@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The recorder: ATen calls on fake tensors under make_fx -> a `NodeRecord` in the meta of every node that they become."""
+
+import linecache
+import operator
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import fx
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
+from torch.utils._python_dispatch import TorchDispatchMode, autograd_would_have_decomposed
+
+from flambeau.frontend.signature import (
+    NODE_RECORD,
+    Location,
+    NodeRecord,
+    TensorRecord,
+    UnsupportedGraphError,
+    is_torch_file,
+    location_in_trace,
+    written_values,
+)
+
+_STORAGE_SURGERY = ("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_")
+_SIZE_QUERIES = (
+    torch.ops.aten.size.default,
+    torch.ops.aten.stride.default,
+    torch.ops.aten.storage_offset.default,
+)
+_BUILTIN_NAMESPACES = ("aten", "prim", "prims")
+_LIFT = torch.ops.aten.lift_fresh.default
+_LIFT_BECOMES = (
+    torch.ops.aten.lift_fresh_copy.default
+)  # make_fx copies constants, so that a write cannot change them
+_PLAIN_TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter, FakeTensor)
+
+
+class TraceState:
+    """What all graphs of one capture share: the user's line, the grad mode of the user's call, the numbers of the storages."""
+
+    def __init__(self) -> None:
+        self.stack_trace: str | None = None
+        """Of the Dynamo node being run; None: read Python's own stack."""
+        self.call_grad_enabled = torch.is_grad_enabled()
+        """The grad mode when the user's last call into torch began."""
+        self._storages: dict[int, tuple[int, torch.UntypedStorage]] = {}
+
+    @property
+    def location(self) -> Location | None:
+        """The user's line that is being traced."""
+        return location_in_trace(self.current_stack_trace())
+
+    def current_stack_trace(self) -> str:
+        return self.stack_trace if self.stack_trace is not None else _python_stack_trace()
+
+    def storage_number(self, tensor: torch.Tensor) -> int:
+        """A number that two tensors share exactly when they share storage."""
+        storage = tensor.untyped_storage()  # kept alive: another one must not get its address
+        return self._storages.setdefault(storage._cdata, (len(self._storages), storage))[0]
+
+
+class Recorder(TorchDispatchMode):
+    """The outermost dispatch mode of one graph's trace.
+
+    A result's autograd state exists only after the op's autograd kernel has returned, that is after this mode has: records
+    wait in `_pending` and are settled when the next op arrives. The exception is `detach`, which autograd kernels call
+    themselves.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, state: TraceState, tracer: PythonKeyTracer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tracer = tracer
+        self._state = state
+        self._pending: list[tuple[fx.Node, Any, bool, tuple[int, ...]]] = []
+        self._owners: dict[int, tuple[str, torch.Tensor]] = {}  # id of a live tensor -> the node that made it
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.ops.prim.device.default:
+            return func(*args, **kwargs)
+        if func is not torch.ops.aten.detach.default:
+            self.settle()
+        if isinstance(func, OpOverload):
+            if func._schema.name in _STORAGE_SURGERY:
+                reason = "it changes the storage behind a tensor"
+                raise UnsupportedGraphError(str(func), self._state.location, reason)
+            leaves = pytree.tree_leaves((args, kwargs))
+            if func not in _SIZE_QUERIES and autograd_would_have_decomposed(func, leaves):
+                with self:
+                    opened = func.decompose(*args, **kwargs)
+                if opened is not NotImplemented:
+                    return opened
+        # An operator whose autograd is written in Python arrives from inside an autograd.Function, which turns
+        # grad mode off.
+        builtin = isinstance(func, OpOverload) and func.namespace in _BUILTIN_NAMESPACES
+        grad_enabled = torch.is_grad_enabled() if builtin else self._state.call_grad_enabled
+        previous = self.last_node
+        result = func(*args, **kwargs)
+        written = {v for v in written_values(func, args, kwargs) if isinstance(v, FakeTensor)}
+        numbers = tuple(sorted({self._state.storage_number(value) for value in written}))
+        self._note(previous, func, result, grad_enabled, numbers)
+        return result
+
+    @property
+    def last_node(self) -> fx.Node:
+        """The node after which the next one will be put."""
+        return self.tracer.graph._root.prev
+
+    def nodes_after(self, node: fx.Node) -> Iterator[fx.Node]:
+        """The nodes written since `last_node` was `node`."""
+        while (node := node.next) is not self.tracer.graph._root:
+            yield node
+
+    def emit(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        grad_enabled: bool,
+        written: tuple[int, ...] = (),
+    ) -> Any:
+        """Write a node by hand for a call whose fake result is known; `written` are the storages that it writes."""
+        self.settle()
+        previous = self.last_node
+        proxy_args, proxy_kwargs = pytree.tree_map(self.tracer.unwrap_proxy, (args, kwargs))
+        name = self.tracer.graph._target_to_str(target.name().rpartition("::")[2])
+        proxy = self.tracer.create_proxy("call_function", target, proxy_args, proxy_kwargs, name=name)
+        track_tensor_tree(result, proxy, constant=None, tracer=self.tracer)
+        self._note(previous, target, result, grad_enabled, written)
+        return result
+
+    def settle(self) -> None:
+        """Write the records that waited for their op to finish."""
+        for node, value, grad_enabled, written in self._pending:
+            results = tuple(self.adopt(node, leaf) for leaf in pytree.tree_leaves(value))
+            node.meta[NODE_RECORD] = NodeRecord(grad_enabled, results, written)
+        self._pending.clear()
+
+    def adopt(self, node: fx.Node, value: Any) -> TensorRecord | None:
+        """Describe a value and remember which node made it, the first one where several return it."""
+        if isinstance(value, torch.Tensor):
+            self._owners.setdefault(id(value), (node.name, value))
+        return self.describe(value)
+
+    def describe(self, value: Any) -> TensorRecord | None:
+        """The present state of a tensor; None for anything else."""
+        if not isinstance(value, FakeTensor):
+            return None
+        base = value._base if value._is_view() else None
+        owner = self._owners.get(id(base))
+        return TensorRecord(
+            shape=tuple(value.shape),
+            stride=tuple(value.stride()),
+            storage_offset=value.storage_offset(),
+            dtype=value.dtype,
+            device=value.fake_device,
+            storage=self._state.storage_number(value),
+            version=0 if value.is_inference() else value._version,
+            requires_grad=value.requires_grad,
+            is_leaf=value.is_leaf,
+            is_view=base is not None,
+            view_base=owner[0] if owner is not None else None,
+        )
+
+    def _note(
+        self, previous: fx.Node, target: Any, result: Any, grad_enabled: bool, written: tuple[int, ...]
+    ) -> None:
+        """Queue the records of the nodes made since `previous`: the call itself, and the items of its result.
+
+        Size arithmetic may stand between them; it has no record of its own making.
+        """
+        for leaf in pytree.tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                refuse_tensor(leaf, str(target), self._state.location)
+        values: dict[Any, Any] = {}
+        for node in self.nodes_after(previous):
+            if node.op == "call_function" and not node.stack_trace:
+                node.stack_trace = self._state.current_stack_trace()
+            if node.target is target or (target is _LIFT and node.target is _LIFT_BECOMES):
+                values[node] = result
+                self._pending.append((node, result, grad_enabled, written))
+            elif node.target is operator.getitem and node.args[0] in values:
+                values[node] = values[node.args[0]][node.args[1]]
+                self._pending.append((node, values[node], grad_enabled, ()))
+
+
+def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:
+    """Raise for a tensor that the IR has no type for."""
+    reason = None
+    if type(tensor) not in _PLAIN_TENSOR_TYPES:
+        reason = f"the tensor subclass {type(tensor).__name__} would have to be flattened"
+    elif tensor.layout is not torch.strided:
+        reason = f"a tensor has the layout {tensor.layout}"
+    elif tensor.is_quantized:
+        reason = "a tensor is quantized"
+    elif tensor.is_complex() or tensor.is_neg():
+        reason = "complex numbers are not supported"
+    if reason is not None:
+        raise UnsupportedGraphError(op, location, reason)
+
+
+def _python_stack_trace() -> str:
+    """The user's frame that is running, in the form of a printed stack trace."""
+    frame = sys._getframe(1)
+    folder = __file__.rpartition("/")[0]
+    while is_torch_file(frame.f_code.co_filename) or frame.f_code.co_filename.startswith(folder):
+        if frame.f_back is None:
+            return ""
+        frame = frame.f_back
+    code = frame.f_code
+    line = linecache.getline(code.co_filename, frame.f_lineno).strip()
+    return f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n    {line}\n'

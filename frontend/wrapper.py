@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The runtime wrapper of one graph: from the caller's tensors to eager's results.
+
+Around the compiled functions it draws the random seed, copies updates back into the caller's tensors, replays views, and restores layouts
+and requires_grad flags: all from the facts in the signature.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from flambeau.frontend.facts import ResultFacts, Signature, Sizes
+
+Call = Callable[[Sequence[Any]], list[Any]]
+
+
+class CompiledGraph:
+    """What TorchDynamo calls in place of a graph: flat arguments in, the flat list of outputs out.
+
+    `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs that are no
+    tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        facts: Signature,
+        outputs: int,
+        constants: dict[int, Any],
+        eager: Callable[..., Any],
+        refuse_overlap: Callable[[str, str], None],
+    ):
+        self._call = call
+        self._facts = facts
+        self._outputs = outputs
+        self._constants = constants
+        self._eager = eager
+        self._refuse_overlap = refuse_overlap
+        self._arguments = tuple(a for a in facts.arguments if a.role != "seed")
+        self._seeded = len(self._arguments) != len(facts.arguments)
+        self._updated = [r.updates for r in facts.results if r.updates is not None]
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        if self._updated:
+            overlap = self._overlapping(arguments)
+            if overlap is not None:
+                self._refuse_overlap(*overlap)
+                return list(self._eager(*arguments))
+        given = [*arguments, draw_seed()] if self._seeded else list(arguments)
+        # Casts are in the graph already; nothing may be cast a second time.
+        with torch._C._DisableAutocast():
+            results = self._call(given)
+            return self._finish(arguments, results)
+
+    def _overlapping(self, arguments: Sequence[Any]) -> tuple[str, str] | None:
+        """A written argument that shares memory with another one, and that other one."""
+        tensors = [(i, a) for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)]
+        for index in self._updated:
+            assert index is not None
+            memory = _extent_of_memory(arguments[index])
+            for other, tensor in tensors:
+                if other != index and _intersect(memory, _extent_of_memory(tensor)):
+                    return self._arguments[index].name, self._arguments[other].name
+        return None
+
+    def _finish(self, arguments: Sequence[Any], results: list[Any]) -> list[Any]:
+        sizes = Sizes(self._arguments, arguments)
+        outputs: list[Any] = [None] * self._outputs
+        for position, value in self._constants.items():
+            outputs[position] = value
+        for fact, value in zip(self._facts.results, results, strict=False):
+            if fact.updates is not None:
+                _copy_back(arguments[fact.updates], value, hidden=fact.hidden)
+        for fact, value in zip(self._facts.results, results, strict=False):
+            if fact.output is not None:
+                outputs[fact.output] = self._output(fact, value, arguments, results, sizes)
+        return outputs
+
+    def _output(
+        self, fact: ResultFacts, value: Any, arguments: Sequence[Any], results: Sequence[Any], sizes: Sizes
+    ) -> Any:
+        if fact.dtype is None:
+            return value
+        if fact.is_argument is not None:
+            return arguments[fact.is_argument]
+        if fact.view is not None:
+            base = arguments[fact.view_of_argument] if fact.view_of_argument is not None else results[fact.view_of_result]  # type: ignore[index]
+            offset = base.storage_offset() + sizes.extent(fact.view.offset)
+            value = base.as_strided(sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset)
+        return value.detach() if value.requires_grad and not fact.requires_grad else value
+
+
+def draw_seed() -> torch.Tensor:
+    """The seed of one call, from torch's default generator: so `torch.manual_seed` reproduces. Shape [2], int32."""
+    return torch.randint(-(2**31), 2**31, (2,), dtype=torch.int32)
+
+
+def _copy_back(target: torch.Tensor, value: torch.Tensor, *, hidden: bool) -> None:
+    """Give the caller's tensor its new value, as an op that autograd sees exactly if it saw eager's write."""
+    if hidden:
+        with torch.no_grad():
+            target.detach().copy_(value)
+    else:
+        target.copy_(value)
+
+
+def _extent_of_memory(tensor: torch.Tensor) -> tuple[int, int]:
+    """The first byte and the byte after the last one that a tensor can touch."""
+    if not tensor.numel():
+        return 0, 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    start = tensor.data_ptr()
+    return start, start + (last + 1) * tensor.element_size()
+
+
+def _intersect(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] < b[1] and b[0] < a[1]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Lowering of sums, products and scans: low-precision floats are accumulated in f32 and rounded once."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.types import is_low_precision, shape_of, with_element
+from flambeau.pipelines.lower_to_torch import torch_builder as t
+
+
+def _in_f32(o: t.Lowered, compute: Callable[[ir.Value, ir.Type, ir.Value], Any]) -> ir.Value:
+    """`compute(x, result type, dtype argument)`, in f32 between two casts if x is f16 or bf16."""
+    source, result = o.op.x.type, o.op.out.type
+    if not is_low_precision(source):
+        return compute(o.x, t.torch_type(result), t.dtype_(result.element_type))
+    f32 = ir.F32Type.get()
+    wide = compute(_cast(o.x, with_element(source, f32)), t.torch_type(with_element(result, f32)), t.dtype_(f32))
+    return _cast(wide, result)
+
+
+def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
+    arguments = [x, t.dtype_(type_.element_type), t.bool_(False), t.bool_(False), t.none()]
+    return t.call("aten.to.dtype", arguments, t.torch_type(type_))
+
+
+@t.lowers("flambeau.sum")
+def _sum(o: t.Lowered) -> ir.Value:
+    if not shape_of(o.op.x.type):
+        return _cast(o.x, o.op.out.type)
+    dims = o.dims or list(range(len(shape_of(o.op.x.type))))
+    return _in_f32(
+        o, lambda x, type_, dtype: t.call("aten.sum.dim_IntList", [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
+    )
+
+
+@t.lowers("flambeau.mean")
+def _mean(o: t.Lowered) -> ir.Value:
+    if not shape_of(o.op.x.type):
+        return o.x  # type: ignore[no-any-return]
+    dims = o.dims or list(range(len(shape_of(o.op.x.type))))
+    return _in_f32(
+        o, lambda x, type_, dtype: t.call("aten.mean.dim", [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
+    )
+
+
+@t.lowers("flambeau.prod")
+def _prod(o: t.Lowered) -> ir.Value:
+    if not shape_of(o.op.x.type):
+        return _cast(o.x, o.op.out.type)
+    if o.dim is None:
+        return _in_f32(o, lambda x, type_, dtype: t.call("aten.prod", [x, dtype], type_))
+    return _in_f32(
+        o, lambda x, type_, dtype: t.call("aten.prod.dim_int", [x, t.int_(o.dim), t.bool_(o.keepdim), dtype], type_)
+    )
+
+
+@t.lowers("flambeau.cumsum", "flambeau.cumprod")
+def _scan(o: t.Lowered) -> ir.Value:
+    if not shape_of(o.op.x.type):
+        return _cast(o.x, o.op.out.type)
+    name = o.op.operation.name.replace("flambeau.", "aten.")
+    return _in_f32(o, lambda x, type_, dtype: t.call(name, [x, t.int_(o.dim), dtype], type_))

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Computes a few ops on a GPU once per process and refuses the device if a number is wrong.
+
+IREE's GPU code can be silently wrong where its idea of the device is: with another subgroup size, small matmuls and
+mean reductions came out as garbage. These are the ops that showed it, with shapes that no tile divides.
+"""
+
+import threading
+
+import torch
+
+from flambeau.runtime.backends import Backend
+from flambeau.runtime.devices import Device
+from flambeau.runtime.errors import BackendNotAvailableError
+from flambeau.runtime.executable import Executable, ResultSpec
+from flambeau.runtime.iree_compiler import compile_module
+
+__all__ = ["check_device"]
+
+_MODULE = """
+func.func @matmul(%a: !torch.vtensor<[13,37],f32>, %b: !torch.vtensor<[37,29],f32>) -> !torch.vtensor<[13,29],f32> {
+  %0 = torch.aten.mm %a, %b
+      : !torch.vtensor<[13,37],f32>, !torch.vtensor<[37,29],f32> -> !torch.vtensor<[13,29],f32>
+  return %0 : !torch.vtensor<[13,29],f32>
+}
+func.func @row_sum(%a: !torch.vtensor<[13,37],f32>) -> !torch.vtensor<[13],f32> {
+  %one = torch.constant.int 1
+  %false = torch.constant.bool false
+  %none = torch.constant.none
+  %dims = torch.prim.ListConstruct %one : (!torch.int) -> !torch.list<int>
+  %0 = torch.aten.sum.dim_IntList %a, %dims, %false, %none
+      : !torch.vtensor<[13,37],f32>, !torch.list<int>, !torch.bool, !torch.none -> !torch.vtensor<[13],f32>
+  return %0 : !torch.vtensor<[13],f32>
+}
+func.func @softmax(%a: !torch.vtensor<[13,37],f32>) -> !torch.vtensor<[13,37],f32> {
+  %one = torch.constant.int 1
+  %false = torch.constant.bool false
+  %0 = torch.aten._softmax %a, %one, %false
+      : !torch.vtensor<[13,37],f32>, !torch.int, !torch.bool -> !torch.vtensor<[13,37],f32>
+  return %0 : !torch.vtensor<[13,37],f32>
+}
+"""
+
+_LOCK = threading.Lock()
+_VERDICTS: dict[Device, str] = {}  # "" if the device is sound
+
+
+def check_device(backend: Backend, device: Device) -> None:
+    """BackendNotAvailableError if the device computes wrong numbers or fails; costs about a second the first time."""
+    with _LOCK:
+        if device not in _VERDICTS:
+            _VERDICTS[device] = _failures(backend, device)
+    if _VERDICTS[device]:
+        raise BackendNotAvailableError(
+            f"{device.driver} device {device.name!r} fails the numeric self-check and is refused: {_VERDICTS[device]}"
+        )
+
+
+def _failures(backend: Backend, device: Device) -> str:
+    """The checks that are off by more than 1e-5 of the largest value, with by how much; empty if none."""
+    executable = Executable(compile_module(_MODULE, backend), device)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(13, 37, generator=generator)
+    b = torch.randn(37, 29, generator=generator)
+    checks = {
+        "matmul": ([a, b], a.double() @ b.double()),
+        "row_sum": ([a], a.double().sum(1)),
+        "softmax": ([a], a.double().softmax(1)),
+    }
+    failures = []
+    for name, (arguments, expected) in checks.items():
+        (result,) = executable.function(name, [ResultSpec(torch.float32)])(arguments)
+        assert isinstance(result, torch.Tensor)
+        error = ((result.double() - expected).abs().max() / expected.abs().max()).item()
+        if not error < 1e-5:  # also true for NaN
+            failures.append(f"{name} is off by {error:.1e}")
+    return ", ".join(failures)
