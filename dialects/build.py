@@ -130,23 +130,6 @@ def expand_to(x: ir.Value, like: ir.Value) -> ir.Value:
     return expand(x, sizes(like))
 
 
-def broadcast(*values: ir.Value) -> list[ir.Value]:
-    """Expand the values to the shape that they broadcast to together. `?` is never a size that broadcasts."""
-    rank = max(len(shape_of(v)) for v in values)
-    common: list[int | ir.Value] = [1] * rank
-    for value in values:
-        shape = shape_of(value)
-        for i, found in enumerate(shape, rank - len(shape)):
-            # A static size says more than a dynamic one, and 1 says nothing.
-            if found != 1 and (not isinstance(common[i], int) or common[i] == 1):
-                common[i] = size(value, i - rank + len(shape))
-
-    def fits(shape: list[int]) -> bool:
-        return len(shape) == rank and all(s != 1 or c == 1 for s, c in zip(shape, common, strict=True))
-
-    return [v if fits(shape_of(v)) else expand(v, common) for v in values]
-
-
 def sum_to(g: ir.Value, like: ir.Value) -> ir.Value:
     """The sum of `g` over what broadcasting `like` to g's shape repeats: the gradient of an implicit expand."""
     have, want = shape_of(g), shape_of(like)

@@ -52,6 +52,17 @@ def broadcast_shape(*shapes: Sequence[int]) -> list[int]:
     return result
 
 
+def require_broadcastable(name: str, type_: ir.Type, shape: Sequence[int]) -> None:
+    """Refuse an operand that does not broadcast to `shape`: it may lack leading dims, or have size 1 there."""
+    found = shape_of(type_)
+    fits = len(found) <= len(shape) and all(
+        have in (1, DYNAMIC) or want in (have, DYNAMIC)
+        for have, want in zip(reversed(found), reversed(shape), strict=False)
+    )
+    if not fits:
+        raise VerificationError(f"operand '{name}' of type {type_} does not broadcast to shape {list(shape)}")
+
+
 def normalize_dim(dim: int, rank: int) -> int:
     """A dim in [0, rank); 0-d tensors count as having one dim, as in ATen."""
     rank = max(rank, 1)

@@ -339,6 +339,7 @@ _DEFAULTS: dict[str, Any] = {
     "elementwise": False,
     "conditions": (),  # operands of an elementwise op that keep their own (bool) element type
     "view": False,
+    "nondifferentiable": (),  # names of float results that carry no gradient, as PyTorch defines the op
 }
 
 
@@ -410,6 +411,9 @@ def register(cls: Any) -> None:
     ]
     if missing:
         raise OpDefinitionError(f"{name}: missing {', '.join(missing)} in class {cls.__module__}.{cls.__name__}")
+    strangers = set(cls.nondifferentiable) - {r.name for r in cls.results_declared}
+    if strangers:
+        raise OpDefinitionError(f"{name}: nondifferentiable names {', '.join(sorted(strangers))}, which are not results")
     if name in OPS:
         other = OPS[name]
         raise OpDefinitionError(f"{name} is defined twice: {other.__module__}.{other.__name__} and {cls.__module__}.{cls.__name__}")

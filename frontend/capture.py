@@ -5,9 +5,9 @@ Comes out: a `CapturedGraph` (signature.py). Nothing runs on real data: the call
 random state stay as they are. What cannot be captured without guessing raises `UnsupportedGraphError`.
 """
 
-# The graph is run once, on fake tensors under make_fx, with the caller's own grad mode and autocast: casts, views, writes
-# and requires_grad flags come out as in eager. `_GraphInterpreter` walks a Dynamo graph, `Recorder` writes a `NodeRecord`
-# on each ATen node, `_KeepWhole` keeps attention as one op, `_Trace` holds them together.
+# The graph is run once, on fake tensors under make_fx, with the caller's own grad mode and autocast: casts, views,
+# writes and requires_grad flags come out as in eager. `_GraphInterpreter` walks a Dynamo graph, `Recorder` writes a
+# `NodeRecord` on each ATen node, `_KeepWhole` keeps attention as one op, `_Trace` holds them together.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.exc import UserError
+from torch._functorch import config as functorch_config
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -88,7 +89,7 @@ def capture_dynamo_graph(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> C
         )
     # A mode of our own over Dynamo's symbols. Fakes are memoised per mode: in Dynamo's, the ones that this trace
     # writes to would reach whoever traces next in the same backend call (a fallback backend, a second compile).
-    fake_mode = FakeTensorMode(shape_env=context.fake_mode.shape_env)
+    fake_mode = _fake_mode(context.fake_mode.shape_env)
     sources = [_dynamo_source(node) for node in gm.graph.nodes if node.op == "placeholder"]
     names = [_readable_source(source) for source in sources]
     kinds = [_input_kind(value, source) for value, source in zip(example_inputs, sources, strict=True)]
@@ -145,7 +146,7 @@ def capture(
         outputs, out_spec = pytree.tree_flatten(result)
         return outputs
 
-    fake_mode = FakeTensorMode(shape_env=ShapeEnv())
+    fake_mode = _fake_mode(ShapeEnv())
     with isolated():
         fakes = [
             _fake_of(fake_mode, value, name, (dynamic_dims or {}).get(index - len(state), ()))
@@ -217,7 +218,6 @@ class _Trace:
             shape_env=self.fake_mode.shape_env,
             grad_enabled=grad_enabled,
             grad_enabled_after=traced.grad_enabled_after,
-            inference_mode=torch.is_inference_mode_enabled(),
         )
 
     def trace_graph(
@@ -267,8 +267,12 @@ class _Trace:
         """Drop what autograd's bookkeeping left behind (dead copies), never a write; refuse strangers' values."""
         graph = module.graph
         graph.eliminate_dead_code(is_impure_node=_has_effects)
-        for node in graph.nodes:
+        for node in reversed(graph.nodes):
             node.meta.setdefault(NODE_RECORD, NodeRecord(torch.is_grad_enabled(), ()))
+            if (
+                node.op == "call_function" and not node.stack_trace
+            ):  # size arithmetic: the line of who needs it
+                node.stack_trace = next((user.stack_trace for user in node.users if user.stack_trace), None)
             if node.op == "get_attr" and isinstance(getattr(module, node.target), FakeTensor):
                 reason = "a fake tensor made outside the graph is used"
                 raise UnsupportedGraphError(node.name, self.state.location, reason)
@@ -474,7 +478,7 @@ class _AttentionArguments:
 
 
 class _WholeAttention(torch.autograd.Function):
-    """Gives the one attention node eager's requires_grad. It is never differentiated here: a pass over the IR does that."""
+    """Gives the one attention node eager's requires_grad. Its gradient is a matter of a pass over the IR."""
 
     @staticmethod
     def forward(ctx: Any, emit: Callable[..., Any], *tensors: torch.Tensor | None) -> Any:
@@ -530,19 +534,25 @@ def _refuse_lost_backwards(values: Sequence[Any]) -> None:
             continue
         seen.add(grad_fn)
         if isinstance(grad_fn, BackwardCFunction):
-            owner = type(grad_fn)._forward_cls  # type: ignore[attr-defined]
+            owner = type(grad_fn)._forward_cls
             if owner is not _WholeAttention and owner.__module__.partition(".")[0] != "torch":
                 reason = "the backward of a custom autograd.Function is seen only through torch.compile"
                 raise UnsupportedGraphError(owner.__qualname__, None, reason)
         waiting.extend(next_fn for next_fn, _ in grad_fn.next_functions)
 
 
+def _fake_mode(shape_env: ShapeEnv | None) -> FakeTensorMode:
+    """A mode whose tensors refuse to show a data pointer, which would be that of no real tensor."""
+    with functorch_config.patch(fake_tensor_allow_unsafe_data_ptr_access=False):
+        return FakeTensorMode(shape_env=shape_env)
+
+
 def _refake(fake_mode: FakeTensorMode, context: TracingContext, value: Any, name: str) -> Any:
-    """The fake of one of Dynamo's example inputs, with the symbols that Dynamo gave its sizes. Symbolic numbers stay."""
+    """The fake of one of Dynamo's example inputs, with Dynamo's symbols for its sizes. Symbolic numbers stay."""
     if not isinstance(value, torch.Tensor):
         return value
     _refuse_input(value, name)
-    symbolic_context = context.tensor_to_context.get(value)
+    symbolic_context = context.tensor_to_context.get(value)  # type: ignore[no-untyped-call]
     if symbolic_context is None:
         return fake_mode.from_tensor(value, static_shapes=True)
     # Without the source torch would invent new symbols, which none of Dynamo's guards and relations cover.

@@ -381,3 +381,38 @@ def _softmax(importer: "Importer", self: Any, dim: int, **_: Any) -> ir.Value:
     value = b.cast(importer.value(self), importer.result_type().element_type)
     name = "log_softmax" if "log" in str(importer.target) else "softmax"
     return getattr(b, name)(value, dim % max(_rank(value), 1))
+
+
+# --- Random ----------------------------------------------------------------------------------------------------------
+
+
+@imports("aten.rand.default", "aten.randn.default")
+def _rand(importer: "Importer", **_: Any) -> ir.Value:
+    name = str(importer.target).split(".")[1]
+    return getattr(b, name)(importer.result_sizes(), importer.result_type().element_type)
+
+
+@imports("aten.randint.default", "aten.randint.low")
+def _randint(importer: "Importer", high: int, low: int = 0, **_: Any) -> ir.Value:
+    return b.randint(low, high, importer.result_sizes(), importer.result_type().element_type)
+
+
+@imports("aten.rand_like.default", "aten.randn_like.default")
+def _rand_like(importer: "Importer", self: Any, **_: Any) -> ir.Value:
+    name = str(importer.target).split(".")[1]
+    return getattr(b, name)(importer.value(self), importer.result_type().element_type)
+
+
+@imports("aten.randint_like.default", "aten.randint_like.low_dtype")
+def _randint_like(importer: "Importer", self: Any, high: int, low: int = 0, **_: Any) -> ir.Value:
+    return b.randint_like(importer.value(self), low, high, importer.result_type().element_type)
+
+
+@imports("aten.normal.Tensor_Tensor", "aten.normal.Tensor_float", "aten.normal.float_Tensor")
+def _normal(importer: "Importer", mean: Any, std: Any, **_: Any) -> ir.Value:
+    element, sizes = importer.result_type().element_type, importer.result_sizes()
+    operands = [
+        _broadcast(importer, b.cast(importer.value(v), element)) if isinstance(v, fx.Node) else b.full(sizes, v, element)
+        for v in (mean, std)
+    ]
+    return b.normal(*operands)

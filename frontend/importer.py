@@ -6,7 +6,7 @@ needs are attributes of arguments and results; docs/ir.md lists them. Each op ca
 """
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from flambeau.dialects.types import DYNAMIC, compatible, element_type, is_bool, 
 from flambeau.frontend import symbols
 from flambeau.frontend.import_rules import RULES, functional_form
 from flambeau.frontend.output_facts import import_outputs
+from flambeau.frontend.user_function import import_user_function
 from flambeau.frontend.signature import (
     NODE_RECORD,
     CapturedGraph,
@@ -92,23 +93,28 @@ class Importer:
         inputs = self.captured.inputs
         self._refuse_overlapping_writes()
         types = [self._input_type(i) for i in inputs]
+        self._module_body = ir.InsertionPoint.current.block
         function = fn.create_function("graph", types, [ir.Location.name(i.name) for i in inputs])
         block = fn.entry_block(function)
         placeholders = [n for n in self.captured.graph_module.graph.nodes if n.op == "placeholder"]
         for node, record, argument in zip(placeholders, inputs, block.arguments, strict=True):
             self._entities[node] = Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
         with ir.InsertionPoint(block):
-            self.symbols = symbols.Symbols(inputs, list(block.arguments))
-            for node in self.captured.graph_module.graph.nodes:
-                if node.op == "call_function":
-                    with self._at(node):
-                        self._entities[node] = self._import_node(node)
-                elif node.op == "get_attr":
-                    self._entities[node] = self._constant(node)
-                elif node.op == "output":
-                    values, results = import_outputs(self, node)
+            self.symbols = symbols.Symbols([i.value for i in inputs], list(block.arguments))
+            values, results = import_outputs(self, self.import_body(self.captured.graph_module))
             ir.Operation.create("func.return", operands=values)
         fn.set_signature(function, [self._input_facts(i) for i in inputs], results)
+
+    def import_body(self, graph_module: fx.GraphModule) -> fx.Node:
+        """Import the nodes of a graph whose placeholders have entities; its output node."""
+        for node in graph_module.graph.nodes:
+            if node.op == "call_function":
+                with self._at(node):
+                    self._entities[node] = self._import_node(node)
+            elif node.op == "get_attr":
+                self._entities[node] = self._constant(node)
+        output: fx.Node = node
+        return output
 
     def _refuse_overlapping_writes(self) -> None:
         seen: dict[int, InputRecord] = {}
@@ -179,6 +185,27 @@ class Importer:
         """What a node stands for: a value, a Reference, or a list of these."""
         return self._entities[node]
 
+    @contextmanager
+    def inner_function(self, name: str, placeholders: Sequence[fx.Node], written: Iterable[int]) -> Iterator[Any]:
+        """Import into a new private function: `placeholders` are its arguments, `written` the storages written there.
+
+        Nothing in it is differentiated. The function comes out without a return and without its final type.
+        """
+        outside = self.symbols, self.needs_autograd
+        fakes = [p.meta["val"] for p in placeholders]
+        types = [self.tensor_type(f.shape, f.dtype) if isinstance(f, torch.Tensor) else ir.IndexType.get() for f in fakes]
+        with ir.InsertionPoint(self._module_body):
+            function = fn.create_function(name, types, [ir.Location.unknown()] * len(types), visibility="private")
+        block = fn.entry_block(function)
+        for placeholder, argument in zip(placeholders, block.arguments, strict=True):
+            self._entities[placeholder] = argument
+        self._written.update(written)
+        self.needs_autograd = False
+        with ir.InsertionPoint(block):
+            self.symbols = symbols.Symbols(fakes, list(block.arguments))
+            yield function
+        self.symbols, self.needs_autograd = outside
+
     def value(self, argument: Any) -> ir.Value:
         """The tensor value of a node, read now if its storage is written."""
         entity = self._entities[argument] if isinstance(argument, fx.Node) else argument
@@ -190,7 +217,7 @@ class Importer:
         return entity
 
     def _constant(self, node: fx.Node) -> Any:
-        target: Any = self.captured.graph_module
+        target: Any = node.graph.owning_module
         for part in str(node.target).split("."):
             target = getattr(target, part)
         if not isinstance(target, torch.Tensor):
@@ -211,6 +238,11 @@ class Importer:
         result = node.meta.get("val")
         if isinstance(result, torch.SymInt | int) and not isinstance(result, bool):
             return None  # sizes are made from their symbols where they are used
+        if isinstance(result, torch.SymFloat):
+            # TorchDynamo passes Python floats as tensors of one element, and reads them with item().
+            return self.value(node.args[0]) if node.target is torch.ops.aten._local_scalar_dense.default else None
+        if node.target is torch.ops.higher_order.autograd_function_apply:
+            return import_user_function(self, node)
         if not isinstance(node.target, OpOverload):
             raise UnsupportedGraphError(str(node.target), user_location(node), "it has no op in the dialect")
         record: NodeRecord = node.meta[NODE_RECORD]
@@ -257,12 +289,7 @@ class Importer:
         if base is None:
             return False
         storages = {t.storage for t in record.results if t is not None}
-        return base.meta[NODE_RECORD].results[0].storage in storages if NODE_RECORD in base.meta else self._input_storage(base) in storages
-
-    def _input_storage(self, node: fx.Node) -> int | None:
-        placeholders = [n for n in self.captured.graph_module.graph.nodes if n.op == "placeholder"]
-        tensor = self.captured.inputs[placeholders.index(node)].tensor if node in placeholders else None
-        return tensor.storage if tensor is not None else None
+        return base.meta[NODE_RECORD].results[0].storage in storages
 
     def _import_reference_view(self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any]) -> Any:
         """A view of a written storage: import it as a view of the loaded value, then turn that chain into ref_views."""
@@ -292,7 +319,7 @@ class Importer:
         if cls is None or not cls.view:
             raise TypeError(f"{op.name} makes a view of written memory, but is no view op")
         parent = self._reference_chain(op.operands[0], loaded, ref)
-        attributes = ir.DictAttr.get({named.name: named.attr for named in op.attributes})
+        attributes = ir.DictAttr.get({name: op.attributes[name] for name in op.attributes})
         return b.ref_view(parent, list(op.operands)[1:], op.name, attributes)
 
     def _import_write(self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any], written: Sequence[str]) -> Any:
@@ -357,7 +384,7 @@ class Importer:
             found = values[position] if position < len(values) else None
             if isinstance(expected, str):
                 bound[expected] = found
-            elif found != (expected.value if isinstance(expected, Literal) else expected):
+            elif _known_number(found) != (expected.value if isinstance(expected, Literal) else expected):
                 return None
         # What the pattern leaves out must not matter: only absent arguments may be left out.
         return bound if all(v is None for v in values[len(pattern.arguments) :]) else None
@@ -383,7 +410,10 @@ class Importer:
         if item.kind is DType:
             return element_type(str(value).removeprefix("torch."))
         if isinstance(value, fx.Node | torch.SymInt | torch.SymFloat | torch.SymBool):
-            static = symbols.static(value.meta["val"] if isinstance(value, fx.Node) else value)
+            number = value.meta["val"] if isinstance(value, fx.Node) else value
+            if isinstance(number, torch.SymFloat):
+                return float(number)  # an attribute must be known: this makes TorchDynamo guard on the value
+            static = symbols.static(number)
             if static is None:
                 raise TypeError(f"argument {item.name!r} depends on a dynamic size")
             return static
@@ -431,8 +461,11 @@ class Importer:
         return not isinstance(example, torch.Tensor) or example.dim() == 0
 
     def _operand(self, value: Any, element: ir.Type, sizes: Sequence[Size], *, keep: bool) -> ir.Value:
+        given = value
         if isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.SymInt | int):
             value = value.meta["val"]
+        if isinstance(value, fx.Node) and isinstance(value.meta["val"], torch.SymFloat) and self._entities[value] is None:
+            value = float(value.meta["val"])
         if isinstance(value, torch.SymInt):
             value = b.tensor_from_index(self.size(value), element)
         elif isinstance(value, bool | int | float):
@@ -442,7 +475,9 @@ class Importer:
         else:
             value = self.value(value)
         value = value if keep else b.cast(value, element)
-        return value if _same_sizes(value, sizes) else b.expand(value, list(sizes))
+        shape = self._example(given).shape if isinstance(given, fx.Node) and isinstance(self._example(given), torch.Tensor) else None
+        equal = _same_sizes(value, sizes) or (shape is not None and _same_expressions(shape, self.results[0].shape))
+        return value if equal else b.expand(value, list(sizes))
 
     # --- Outputs -----------------------------------------------------------------------------------------------------
 
@@ -463,6 +498,17 @@ def _result_dtype(cls: Any, examples: Sequence[Any], result: torch.dtype) -> tor
     for other in examples[1:-1]:
         dtype = torch.promote_types(dtype, torch.result_type(other, other))
     return dtype
+
+
+def _known_number(value: Any) -> Any:
+    """A Python number for a node that computes a float; TorchDynamo then guards on it."""
+    number = value.meta.get("val") if isinstance(value, fx.Node) else value
+    return float(number) if isinstance(number, torch.SymFloat) else value
+
+
+def _same_expressions(a: Sequence[int | torch.SymInt], c: Sequence[int | torch.SymInt]) -> bool:
+    """Whether two shapes are equal for all values of their symbols."""
+    return len(a) == len(c) and all(symbols.expression(x) == symbols.expression(y) for x, y in zip(a, c, strict=True))
 
 
 def _same_sizes(value: ir.Value, sizes: Sequence[Size]) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Context managers that keep tracing from being noticed: one trace at a time, thread state and random generators as before."""
+"""Context managers that keep a trace from being noticed: one at a time, thread state and generators as before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The recorder: ATen calls on fake tensors under make_fx -> a `NodeRecord` in the meta of every node that they become."""
+"""The recorder: ATen calls on fake tensors under make_fx -> a `NodeRecord` in the meta of every node they become."""
 
 import linecache
 import operator
@@ -41,7 +41,7 @@ _PLAIN_TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter, FakeTensor)
 
 
 class TraceState:
-    """What all graphs of one capture share: the user's line, the grad mode of the user's call, the numbers of the storages."""
+    """What all graphs of one capture share: the user's line, the grad mode of their call, the numbers of storages."""
 
     def __init__(self) -> None:
         self.stack_trace: str | None = None
@@ -67,9 +67,9 @@ class TraceState:
 class Recorder(TorchDispatchMode):
     """The outermost dispatch mode of one graph's trace.
 
-    A result's autograd state exists only after the op's autograd kernel has returned, that is after this mode has: records
-    wait in `_pending` and are settled when the next op arrives. The exception is `detach`, which autograd kernels call
-    themselves.
+    A result's autograd state exists only after the op's autograd kernel has returned, that is after this mode has:
+    records wait in `_pending` and are settled when the next op arrives. The exception is `detach`, which autograd
+    kernels call themselves.
     """
 
     supports_higher_order_operators = True

@@ -46,8 +46,9 @@ class TensorRecord:
     """What autograd and the storage said about one tensor at one moment of the trace.
 
     `storage` is a small number, equal for two tensors exactly when they share memory; it means the same in the whole
-    captured graph, inner graphs included. `version` counts the writes to it so far. `view_base` names the node whose result this
-    tensor is a view of (None: not a view, or the base never was a value of the graph). Sizes and offsets count elements.
+    captured graph, inner graphs included. `version` counts the writes to it so far. `view_base` names the node whose
+    result this tensor is a view of (None: not a view, or the base never was a value of the graph). Sizes and offsets
+    count elements. A view made under no_grad has requires_grad of its base although no gradient flows through it.
     """
 
     shape: tuple[Size, ...]
@@ -81,8 +82,8 @@ class InputRecord:
     """One graph input, in the order of the placeholders.
 
     `name` is the placeholder's name, `source` is what the user would write (`L['self'].fc.weight`). `value` is the fake
-    tensor before the graph ran, or the SymInt. `tensor` is None for a symint. `dynamic_dims` are those without a fixed size.
-    `written`: the graph writes the input's storage, through this input or a view of it.
+    tensor before the graph ran, or the SymInt. `tensor` is None for a symint. `dynamic_dims` are the dimensions without
+    a fixed size. `written`: the graph writes the input's storage, through this input or another tensor that shares it.
     """
 
     name: str
@@ -98,8 +99,9 @@ class InputRecord:
 class OutputRecord:
     """One flat graph output.
 
-    `value` is the constant of a "constant". For a tensor: `is_input` is the input that the output is (the same object), `shares_input` the
-    inputs whose storage it shares, `shares_output` the earlier outputs whose storage it shares.
+    `value` is the constant of a "constant" or the number of a "symint". For a tensor: `is_input` is the input that the
+    output is (the same object), `shares_input` the inputs whose storage it shares, `shares_output` the earlier outputs
+    whose storage it shares.
     """
 
     kind: Literal["tensor", "symint", "constant"]
@@ -114,8 +116,10 @@ class OutputRecord:
 class CapturedGraph:
     """An ATen graph on fake tensors as the user wrote it: before autograd, with writes and views kept.
 
-    `graph_module` takes the inputs in order and returns one flat tuple. Its nodes carry `val`, `stack_trace` and a `NodeRecord`.
-    `grad_enabled` and `grad_enabled_after`: the caller's grad mode when the graph starts, and the one that it leaves behind.
+    `graph_module` takes the inputs in order and returns the flat outputs. Its nodes carry `val`, `stack_trace` and a
+    `NodeRecord`. `grad_enabled` and `grad_enabled_after`: the grad mode when the graph starts, and the one that it
+    leaves behind. A custom autograd.Function is one node (torch.ops.higher_order.autograd_function_apply) with two
+    inner graphs captured in the same way; control-flow operators keep torch's own inner graphs, without records.
     `out_spec` rebuilds the caller's containers from the flat outputs (None for a Dynamo graph, which is flat already).
     """
 
@@ -125,7 +129,6 @@ class CapturedGraph:
     shape_env: ShapeEnv | None
     grad_enabled: bool
     grad_enabled_after: bool
-    inference_mode: bool
     out_spec: TreeSpec | None = field(default=None, compare=False)
 
 
@@ -146,7 +149,7 @@ def is_torch_file(filename: str) -> bool:
 
 
 def written_arguments(target: Any) -> tuple[str, ...]:
-    """Names of the arguments that an ATen overload writes, as its schema's alias annotations say; () for anything else."""
+    """The arguments that an ATen overload writes, as its schema's alias annotations say; () for anything else."""
     if not isinstance(target, OpOverload):
         return ()
     return tuple(
@@ -157,7 +160,7 @@ def written_arguments(target: Any) -> tuple[str, ...]:
 
 
 def written_values(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Any]:
-    """The values that a call of an ATen overload writes, lists of tensors flattened. `args` may hold nodes or tensors."""
+    """The values that a call of an ATen overload writes, lists flattened. `args` may hold nodes or tensors."""
     names = written_arguments(target)
     if not names:
         return
@@ -174,14 +177,14 @@ def written_values(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> 
 
 
 def written_nodes(node: fx.Node) -> tuple[fx.Node, ...]:
-    """The nodes whose tensors `node` writes, through its schema or, for a higher-order operator, in one of its inner graphs."""
+    """The nodes whose tensors `node` writes: as its schema says or, for a higher-order operator, in an inner graph."""
     if isinstance(node.target, HigherOrderOperator):
         return tuple(_nodes_written_by_inner_graphs(node))
     return tuple(v for v in written_values(node.target, node.args, node.kwargs) if isinstance(v, fx.Node))
 
 
 def inner_graphs(node: fx.Node) -> tuple[fx.GraphModule, ...]:
-    """The graph modules that a node takes as arguments, in order (branches of a cond, forward and backward of a user's function)."""
+    """The graph modules that a node takes, in order: branches of a cond, forward and backward of a user's function."""
     owner = node.graph.owning_module
     if owner is None:
         return ()
@@ -196,8 +199,8 @@ def inner_graphs(node: fx.Node) -> tuple[fx.GraphModule, ...]:
 def _nodes_written_by_inner_graphs(node: fx.Node) -> Iterator[fx.Node]:
     """Operands of a higher-order operator whose storage an inner graph writes.
 
-    An inner graph's placeholders stand for the operator's operands; which for which differs between operators, so they are
-    matched by storage, which the records number once for the whole captured graph. Without records: every operand.
+    An inner graph's placeholders stand for the operator's operands. Which for which differs between operators, so they
+    are matched by storage, which is numbered once for the whole captured graph. Without records: every operand.
     """
     written: set[int] = set()
     known = True

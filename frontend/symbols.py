@@ -13,7 +13,6 @@ from torch.utils._sympy.functions import CeilDiv, FloorDiv, Mod, PythonMod
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import arith, ir
-from flambeau.frontend.signature import InputRecord
 
 
 def static(value: Any) -> int | None:
@@ -45,17 +44,16 @@ def expression_array(values: Sequence[Any]) -> ir.ArrayAttr:
 class Symbols:
     """The symbols of a graph as values of the function being built; made at the current insertion point, on demand."""
 
-    def __init__(self, inputs: Sequence[InputRecord], arguments: Sequence[ir.Value]):
+    def __init__(self, values: Sequence[Any], arguments: Sequence[ir.Value]):
+        """`values`: the fake tensors or SymInts that the block's `arguments` stand for."""
         self._sources: dict[sympy.Symbol, tuple[ir.Value, int | None]] = {}
-        for record, argument in zip(inputs, arguments, strict=True):
-            if record.tensor is None:
-                continue
-            for dim, size in enumerate(record.tensor.shape):
+        for value, argument in zip(values, arguments, strict=True):
+            for dim, size in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
                 symbol = expression(size)
                 if isinstance(symbol, sympy.Symbol):
                     self._sources.setdefault(symbol, (argument, dim))
-        for record, argument in zip(inputs, arguments, strict=True):
-            symbol = expression(record.value) if record.tensor is None else None  # type: ignore[arg-type]
+        for value, argument in zip(values, arguments, strict=True):
+            symbol = expression(value) if isinstance(value, torch.SymInt) else None
             if isinstance(symbol, sympy.Symbol):
                 self._sources.setdefault(symbol, (argument, None))
         self._values: dict[sympy.Expr, ir.Value] = {}
@@ -90,10 +88,6 @@ class Symbols:
         for part in parts[1:]:
             total = combine(total, part)
         return total
-
-
-def _power(base: ir.Value, exponent: ir.Value) -> ir.Value:
-    raise TypeError("powers other than by small numbers are not supported in sizes")
 
 
 _COMBINE: dict[Any, Any] = {

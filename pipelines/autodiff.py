@@ -13,6 +13,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
+from flambeau.pipelines import custom_vjp
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
@@ -32,7 +33,8 @@ class Autodiff:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
-            differentiate(function)
+            if not fn.is_private(function):
+                differentiate(function)
 
 
 def differentiate(function: Any) -> None:
@@ -89,7 +91,8 @@ def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> set[ir.Value]:
         if cls is None or isinstance(cls.vjp, NotDifferentiable):
             continue
         if any(operand in active for operand in op.operands):
-            active.update(r for r in op.results if _can_carry_gradient(r))
+            constant = {getattr(op.opview, name) for name in cls.nondifferentiable}
+            active.update(r for r in op.results if _can_carry_gradient(r) and r not in constant)
     return active
 
 
@@ -111,6 +114,10 @@ class _Gradients:
 
 
 def _apply_rule(op: ir.Operation, incoming: Sequence[ir.Value | None], gradients: _Gradients) -> None:
+    if custom_vjp.has_backward(op):
+        for value, part in custom_vjp.call_backward(op, incoming):
+            gradients.add(value, part)
+        return
     cls = OPS[op.name]
     if cls.vjp is None:
         raise MissingVjpError(op, "it has no VJP rule of its own; run `decompose` before `autodiff`")

@@ -76,27 +76,8 @@ def functionalize(function: Any) -> None:
             argument.set_type(argument.type.tensor)
             roots[index] = _Root(argument)
             places[argument] = roots[index]
-    doomed: list[ir.Operation] = []
-    seed: ir.Value | None = None
-    random_ops = 0
-    for op in fn.operations(block)[:-1]:
-        cls = OPS.get(op.name)
-        stateful = getattr(cls, "functional", None)
-        if op.name not in _REFERENCE_OPS and stateful is None:
-            continue
-        doomed.append(op)
-        with ir.InsertionPoint(op), op.location:
-            if stateful is not None:
-                if seed is None:
-                    seed = block.add_argument(ir.Type.parse("tensor<2xi32>"), ir.Location.unknown())
-                    arguments.append({"flambeau.role": ir.StringAttr.get("seed")})
-                offset = b.scalar(random_ops, ir.IntegerType.get_signless(32))
-                random_ops += 1
-                values = stateful(op.opview, seed, offset)
-                for old, new in zip(op.results, values if isinstance(values, list | tuple) else [values], strict=True):
-                    old.replace_all_uses_with(new)
-            else:
-                _remove_reference_op(op, places)
+    random = None if fn.is_private(function) else _RandomState(block, arguments)
+    doomed = _walk(block, places, random)
     outputs = list(fn.terminator(block).operands)
     for index, root in roots.items():
         if root.written:
@@ -109,6 +90,45 @@ def functionalize(function: Any) -> None:
     for op in reversed(doomed):
         op.erase()
     fn.set_signature(function, arguments, results)
+
+
+class _RandomState:
+    """The seed argument, added at first use, and the number of the next random op."""
+
+    def __init__(self, block: ir.Block, arguments: list[fn.Attributes]):
+        self._block = block
+        self._arguments = arguments
+        self._seed: ir.Value | None = None
+        self._drawn = 0
+
+    def next(self) -> tuple[ir.Value, ir.Value]:
+        """Seed and offset of the next random op."""
+        if self._seed is None:
+            self._seed = self._block.add_argument(ir.Type.parse("tensor<2xi32>"), ir.Location.unknown())
+            self._arguments.append({"flambeau.role": ir.StringAttr.get("seed")})
+        offset = b.scalar(self._drawn, ir.IntegerType.get_signless(32))
+        self._drawn += 1
+        return self._seed, offset
+
+
+def _walk(block: ir.Block, places: dict[ir.Value, "_Root | _View"], random: _RandomState | None) -> list[ir.Operation]:
+    """Rewrite the ops of a block; those to be erased once the terminator has been."""
+    doomed: list[ir.Operation] = []
+    for op in fn.operations(block)[:-1]:
+        stateful = getattr(OPS.get(op.name), "functional", None)
+        if op.name not in _REFERENCE_OPS and stateful is None:
+            continue
+        doomed.append(op)
+        with ir.InsertionPoint(op), op.location:
+            if stateful is None:
+                _remove_reference_op(op, places)
+                continue
+            if random is None:
+                raise UnsupportedOpError(op, "a random op in a function that is called has no seed to draw from")
+            values = stateful(op.opview, *random.next())
+            for old, new in zip(op.results, values if isinstance(values, list | tuple) else [values], strict=True):
+                old.replace_all_uses_with(new)
+    return doomed
 
 
 _REFERENCE_OPS = {"flambeau.ref_new", "flambeau.ref_view", "flambeau.ref_load", "flambeau.ref_store"}

@@ -18,6 +18,12 @@ def functions(module: ir.Module) -> list[Any]:
     return [op for op in module.body.operations if op.operation.name == "func.func"]
 
 
+def is_private(function: Any) -> bool:
+    """Whether a function is only called by others of its module."""
+    attributes = function.operation.attributes
+    return "sym_visibility" in attributes and ir.StringAttr(attributes["sym_visibility"]).value == "private"
+
+
 def entry_block(function: Any) -> ir.Block:
     """The only block of a function; passes work on functions without control flow between blocks."""
     blocks = list(function.regions[0].blocks)

@@ -27,11 +27,16 @@ _FUNCTIONAL = (
     "functionalize",  # writes become values and extra results
     "cse",  # equal views and loads became equal values
 )
-_FORWARD = ("partition",)  # no tangents: @forward alone
+_FORWARD = (
+    "inline-calls",
+    "partition",  # no tangents: @forward alone
+    "cse",
+)
 _PARTITIONED = (
     "decompose",  # composite ops without a VJP rule
     "cse",
     "autodiff",  # forward -> joint function
+    "inline-calls",  # bodies of custom autograd functions
     "cse",  # rules build equal subexpressions
     "partition",  # joint -> @forward, @backward
     "cse",  # the halves, each for itself

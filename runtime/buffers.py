@@ -152,7 +152,7 @@ def with_dim_order(tensor: torch.Tensor, dim_order: Sequence[int] | None) -> tor
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor's values without history, contiguous on the CPU, nothing lazy; if it is all that, the tensor itself."""
+    """The tensor's values without history, contiguous on the CPU, nothing lazy; the tensor itself if it is so."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if not tensor.is_cpu:

@@ -61,10 +61,11 @@ def available_devices() -> tuple[Device, ...]:
 def find_device(backend: Backend, driver: str | None = None) -> Device:
     """The device that a backend runs on; a real GPU is preferred to a software one.
 
-    For the CPU `driver` is "local-sync" or "local-task". BackendNotAvailableError if there is no such device; the
-    message lists what there is and what to install.
+    For the CPU `driver` is "local-sync" or "local-task" (None). BackendNotAvailableError if there is no such device;
+    the message lists what there is and what to install.
     """
     if backend.device == "local":
+        driver = driver or "local-task"
         if driver not in LOCAL_DRIVERS:
             raise ValueError(f"unknown CPU driver {driver!r}; valid: {', '.join(LOCAL_DRIVERS)}")
         return Device(driver, "CPU")

@@ -7,6 +7,7 @@ is replaced, never tensors written in place, so inputs are not modified: the upd
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,13 +100,7 @@ class Body:
     def _prepare(self, op: ir.Operation, symbols: dict[str, Any]) -> tuple[Callable[[list[Value]], Any], list[int]]:
         operands = [self._slot(v) for v in op.operands]
         if op.name == "func.call":
-            callee = op.attributes["callee"].value
-
-            def call(values: list[Value]) -> Any:
-                results = _lookup(symbols, callee)(*[values[s] for s in operands])
-                return results[0] if len(results) == 1 else results
-
-            return call, self._new_slots(op)
+            return _prepare_call(op, operands, symbols), self._new_slots(op)
         if op.name in _INDEX_ARITHMETIC:
             compute = _INDEX_ARITHMETIC[op.name]
             return (lambda values: compute(*[values[s] for s in operands])), self._new_slots(op)
@@ -145,6 +140,62 @@ class Body:
         if item.kind is DType and value is not None:
             value = torch_dtype(value)
         return lambda values: value
+
+
+def _prepare_call(op: ir.Operation, operands: list[int], symbols: dict[str, Any]) -> Callable[[list[Value]], Any]:
+    callee = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+    own = None
+    if "autograd.backward" in op.attributes:
+        own = OwnDerivative(
+            forward=lambda *a: _lookup(symbols, callee)(*a),
+            backward=lambda *a: _lookup(symbols, ir.FlatSymbolRefAttr(op.attributes["autograd.backward"]).value)(*a),
+            outputs=ir.IntegerAttr(op.attributes["autograd.outputs"]).value,
+            gradient_of=tuple(ir.DenseI64ArrayAttr(op.attributes["autograd.gradient_of"])),
+        )
+
+    def call(values: list[Value]) -> Any:
+        given = [values[s] for s in operands]
+        results = _lookup(symbols, callee)(*given) if own is None else own(*given)
+        return results[0] if len(results) == 1 else results
+
+    return call
+
+
+@dataclass(frozen=True)
+class OwnDerivative:
+    """A call that says its derivative itself; evaluated so that PyTorch's autograd uses it."""
+
+    forward: Callable[..., list[Value]]
+    backward: Callable[..., list[Value]]
+    outputs: int
+    gradient_of: tuple[int, ...]
+
+    def __call__(self, *values: Value) -> list[Value]:
+        saved: list[Value] = []
+        outputs = _CallWithOwnDerivative.apply(self, saved, *values)  # type: ignore[no-untyped-call]
+        return [*outputs, *saved]
+
+
+class _CallWithOwnDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: OwnDerivative, saved: list[Value], *values: Value) -> tuple[Value, ...]:
+        results = call.forward(*values)
+        saved.extend(results[call.outputs :])
+        ctx.call, ctx.saved, ctx.count = call, results[call.outputs :], len(values)
+        outputs = tuple(o.clone() for o in results[: call.outputs])  # none of them may be an input
+        ctx.outputs = [(o.shape, o.dtype, o.device) for o in outputs]
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
+        given = [
+            torch.zeros(shape, dtype=dtype, device=device) if t is None else t
+            for t, (shape, dtype, device) in zip(tangents, ctx.outputs, strict=True)
+        ]
+        gradients: list[Any] = [None] * ctx.count
+        for index, gradient in zip(ctx.call.gradient_of, ctx.call.backward(*given, *ctx.saved), strict=True):
+            gradients[index] = gradient
+        return (None, None, *gradients)
 
 
 def _lookup(symbols: dict[str, Any], name: str) -> Function:
@@ -311,6 +362,9 @@ def _ref_view(a: SimpleNamespace) -> Place:
 
 
 # The evaluators of the op families register themselves.
+from flambeau.runtime.evaluators import attention as attention  # noqa: E402, PLC0414
+from flambeau.runtime.evaluators import autograd as autograd  # noqa: E402, PLC0414
 from flambeau.runtime.evaluators import convolution as convolution  # noqa: E402, PLC0414
+from flambeau.runtime.evaluators import pooling as pooling  # noqa: E402, PLC0414
 from flambeau.runtime.evaluators import random as random  # noqa: E402, PLC0414
 from flambeau.runtime.evaluators import shape as shape  # noqa: E402, PLC0414

@@ -126,7 +126,7 @@ def compile_module(
     `reproducer_dir` (default: a new temporary folder). `timeout`: seconds per rung.
     """
     prepared = keep_arguments(asm)
-    bytecode = prepared.bytecode
+    text = prepared.text
     failures: list[_Failure] = []
     attempts: list[Attempt] = []
     tried: set[tuple[str, ...]] = set()
@@ -142,7 +142,7 @@ def compile_module(
             continue
         tried.add(flags)
         start = time.perf_counter()
-        result = _run(bytecode, flags, timeout)
+        result = _run(text, flags, timeout)
         seconds = time.perf_counter() - start
         if isinstance(result, bytes):
             counters.add(f"compile.{rung.name}")
@@ -154,7 +154,7 @@ def compile_module(
             break
     counters.add("compile.failed")
     first = failures[0]
-    reproducer, command = _write_reproducer(prepared.text, first, reproducer_dir)
+    reproducer, command = _write_reproducer(text, first, reproducer_dir)
     raise CompileError(
         f"IREE could not compile for backend {backend.name!r}: {first.summary}",
         op=first.op,
@@ -189,13 +189,13 @@ class _Failure:
     location: str | None = None
 
 
-def _run(bytecode: bytes, flags: tuple[str, ...], timeout: float) -> bytes | _Failure:
-    """Run the compiler once on a module in bytecode; the artefact, or how it failed."""
+def _run(text: str, flags: tuple[str, ...], timeout: float) -> bytes | _Failure:
+    """Run the compiler once on a module; the artefact, or how it failed."""
     with _SLOTS:
         try:
             process = subprocess.run(
                 [_compiler(), "-", *flags, "-o", "-"],
-                input=bytecode,
+                input=text.encode(),
                 capture_output=True,
                 timeout=timeout,
                 check=False,

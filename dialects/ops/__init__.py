@@ -12,6 +12,7 @@ FAMILIES = (
     "linear_algebra",
     "loss",
     "normalization",
+    "pooling",
     "random",
     "reduce",
     "reference",

@@ -4,8 +4,22 @@
 import math
 
 from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import ElementwiseOp
-from flambeau.dialects.opdef import Float, Number, Result, Str, Tensor, VerificationError, aten
+from flambeau.dialects.opdef import Lowering, Number, Result, Str, Tensor, VerificationError
+from flambeau.dialects.types import is_low_precision
+
+
+def _rounded_once(function):
+    """A decomposition that computes f16 and bf16 in f32 and rounds the result, as PyTorch does."""
+
+    def decompose(op):
+        element = op.x.type.element_type
+        x = b.cast(op.x, ir.F32Type.get()) if is_low_precision(element) else op.x
+        return b.cast(function(op, x), element)
+
+    return decompose
+
 
 
 class ReluOp(ElementwiseOp, name="relu"):
@@ -47,6 +61,7 @@ class PreluOp(ElementwiseOp, name="prelu"):
     weight: Tensor
     out: Result
     aten = "_prelu_kernel"
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         positive = b.gt(op.x, 0)
@@ -70,10 +85,15 @@ class HardtanhOp(ElementwiseOp, name="hardtanh"):
     max_val: Number
     out: Result
     aten = "hardtanh"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
 
     def vjp(op, g):
         outside = b.logical_or(b.le(op.x, op.min_val), b.ge(op.x, op.max_val))
         return {"x": b.where(outside, 0, g)}
+
+    def decompose(op):
+        limited = b.where(b.lt(op.x, op.min_val), op.min_val, op.x)
+        return b.where(b.gt(limited, op.max_val), op.max_val, limited)
 
 
 class ThresholdOp(ElementwiseOp, name="threshold"):
@@ -87,9 +107,13 @@ class ThresholdOp(ElementwiseOp, name="threshold"):
     value: Number
     out: Result
     aten = "threshold"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
 
     def vjp(op, g):
         return {"x": b.where(b.le(op.x, op.threshold), 0, g)}
+
+    def decompose(op):
+        return b.where(b.le(op.x, op.threshold), op.value, op.x)
 
 
 class EluOp(ElementwiseOp, name="elu"):
@@ -128,9 +152,6 @@ class CeluOp(ElementwiseOp, name="celu"):
         below = b.mul(g, b.exp(b.mul(b.minimum(op.x, 0), 1.0 / op.alpha)))
         return {"x": b.where(b.le(op.x, 0), below, g)}
 
-    def decompose(op):
-        return b.elu(op.x, op.alpha, 1, 1.0 / op.alpha)
-
 
 class SigmoidOp(ElementwiseOp, name="sigmoid"):
     """1 / (1 + exp(-x)).
@@ -155,12 +176,14 @@ class LogSigmoidOp(ElementwiseOp, name="log_sigmoid"):
     x: Tensor
     out: Result
     aten = "log_sigmoid"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form overflows
 
     def vjp(op, g):
         return {"x": b.mul(g, b.sigmoid(b.neg(op.x)))}
 
-    def decompose(op):
-        return b.sub(b.minimum(op.x, 0), b.log1p(b.exp(b.neg(b.abs(op.x)))))
+    @_rounded_once
+    def decompose(op, x):
+        return b.sub(b.minimum(x, 0), b.log1p(b.exp(b.neg(b.abs(x)))))
 
 
 class GeluOp(ElementwiseOp, name="gelu"):
@@ -173,6 +196,7 @@ class GeluOp(ElementwiseOp, name="gelu"):
     approximate: Str = "none"
     out: Result
     aten = "gelu"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is wrong at infinities, and inexact with tanh
 
     def check(op):
         if op.approximate not in ("none", "tanh"):
@@ -192,6 +216,14 @@ class GeluOp(ElementwiseOp, name="gelu"):
         left = b.mul(b.add(t, 1), 0.5)
         right = b.mul(b.mul(b.mul(x, 0.5), b.sub(1, b.mul(t, t))), slope)
         return {"x": b.mul(g, b.add(left, right))}
+
+    @_rounded_once
+    def decompose(op, x):
+        if op.approximate == "none":
+            return b.mul(b.mul(x, 0.5), b.add(b.erf(b.mul(x, math.sqrt(0.5))), 1))
+        cube = b.mul(b.mul(x, x), x)
+        inner = b.mul(b.add(x, b.mul(cube, 0.044715)), math.sqrt(2 / math.pi))
+        return b.mul(b.mul(x, 0.5), b.add(b.tanh(inner), 1))
 
 
 class SiluOp(ElementwiseOp, name="silu"):
@@ -282,6 +314,7 @@ class HardshrinkOp(ElementwiseOp, name="hardshrink"):
     lambd: Number = 0.5
     out: Result
     aten = "hardshrink"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
 
     def vjp(op, g):
         inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
@@ -302,6 +335,7 @@ class SoftshrinkOp(ElementwiseOp, name="softshrink"):
     lambd: Number = 0.5
     out: Result
     aten = "softshrink"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is wrong
 
     def vjp(op, g):
         inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))

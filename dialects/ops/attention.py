@@ -10,7 +10,7 @@ import math
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp, Stateful
-from flambeau.dialects.infer import broadcast_shape
+from flambeau.dialects.infer import broadcast_shape, require_broadcastable
 from flambeau.dialects.opdef import (
     COSTLY,
     NEVER,
@@ -76,10 +76,7 @@ def _check_mask(op, scores: list[int]) -> None:
         raise VerificationError("attn_mask and is_causal exclude each other")
     if not is_bool(mask) and not is_float(mask):
         raise VerificationError(f"operand 'attn_mask' must be of bool or float elements, found {mask}")
-    if broadcast_shape(scores, shape_of(mask)) != scores and DYNAMIC not in scores:
-        raise VerificationError(
-            f"operand 'attn_mask' of type {mask} does not broadcast to the scores' shape {scores}"
-        )
+    require_broadcastable("attn_mask", mask, scores)
 
 
 def _attention(op, drop) -> ir.Value:
@@ -143,8 +140,8 @@ def _masked_softmax(op, scores: ir.Value, length, source) -> ir.Value:
     if op.is_causal:
         # A comparison with iota, which fuses. Source 0 is never masked, so no row is without any.
         i32 = ir.IntegerType.get_signless(32)
-        rows = b.expand(b.unsqueeze(b.iota(length, i32), 1), [length, source])
-        columns = b.expand(b.unsqueeze(b.iota(source, i32), 0), [length, source])
+        rows = b.expand(b.unsqueeze(b.iota(b.as_index(length), i32), 1), [length, source])
+        columns = b.expand(b.unsqueeze(b.iota(b.as_index(source), i32), 0), [length, source])
         return b.softmax(b.where(b.expand_to(b.le(columns, rows), scores), scores, float("-inf")), last)
     if op.attn_mask is None:
         return b.softmax(scores, last)

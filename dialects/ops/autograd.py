@@ -36,3 +36,4 @@ class WithValueOp(AutogradOp, name="with_value"):
 
     def vjp(op, g):
         return {"old": g}
+

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Comparisons, tests of single elements, logical and bitwise operations, and choices between elements."""
 
+import math
+
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import ElementwiseOp
 from flambeau.dialects.infer import equal_types
-from flambeau.dialects.opdef import NotDifferentiable, Result, Tensor, VerificationError, aten
-from flambeau.dialects.types import is_bool, is_integer, tensor_type, shape_of
+from flambeau.dialects.opdef import Lowering, NotDifferentiable, Result, Tensor, VerificationError, aten
+from flambeau.dialects.types import is_bool, is_float, is_integer, shape_of, tensor_type
 
 _TRUTH_VALUES = NotDifferentiable("truth values carry no gradient")
 _INTEGERS = NotDifferentiable("integers carry no gradient")
@@ -102,9 +104,6 @@ class IsnanOp(ElementwiseOp, name="isnan"):
     infer = equal_types("x", element="i1")
     vjp = _TRUTH_VALUES
 
-    def decompose(op):
-        return b.ne(op.x, op.x)
-
 
 class IsinfOp(ElementwiseOp, name="isinf"):
     """Whether x is +inf or -inf."""
@@ -122,8 +121,12 @@ class IsfiniteOp(ElementwiseOp, name="isfinite"):
     x: Tensor
     out: Result
     aten = "isfinite"
+    lowering = Lowering.DECOMPOSE
     infer = equal_types("x", element="i1")
     vjp = _TRUTH_VALUES
+
+    def decompose(op):
+        return b.lt(b.abs(op.x), math.inf) if is_float(op.x.type) else b.eq(op.x, op.x)
 
 
 class SignbitOp(ElementwiseOp, name="signbit"):
@@ -132,8 +135,13 @@ class SignbitOp(ElementwiseOp, name="signbit"):
     x: Tensor
     out: Result
     aten = "signbit"
+    lowering = Lowering.DECOMPOSE
     infer = equal_types("x", element="i1")
     vjp = _TRUTH_VALUES
+
+    def decompose(op):
+        # For floats not x < 0, because of -0.0 and NaN.
+        return b.lt(b.copysign(1, op.x) if is_float(op.x.type) else op.x, 0)
 
 
 # --- Logical and bitwise operations ----------------------------------------------------------------------------------

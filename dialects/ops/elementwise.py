@@ -158,10 +158,10 @@ class FloorDivideOp(ElementwiseOp, name="floor_divide"):
     y: Tensor
     out: Result
     aten = (
-        "floor_divide",
-        "floor_divide.Scalar",
         aten("div.Tensor_mode", "x", "y", Literal("floor")),
         aten("div.Scalar_mode", "x", "y", Literal("floor")),
+        "floor_divide",
+        "floor_divide.Scalar",
     )
     infer = _numeric("x", "y")
 
@@ -334,7 +334,7 @@ class FminOp(ElementwiseOp, name="fmin"):
 class Atan2Op(ElementwiseOp, name="atan2"):
     """The angle of the point (y, x): arctangent of x / y in the right quadrant, `x` being ATen's self.
 
-    Gradient: g * y / (x^2 + y^2); -g * x / (x^2 + y^2).
+    Gradient: g * y / (x^2 + y^2); -g * x / (x^2 + y^2); 0 where x^2 + y^2 is 0.
     """
 
     x: Tensor
@@ -344,7 +344,8 @@ class Atan2Op(ElementwiseOp, name="atan2"):
     infer = _floating("x", "y")
 
     def vjp(op, g):
-        scaled = b.mul(g, b.reciprocal(b.add(b.mul(op.x, op.x), b.mul(op.y, op.y))))
+        square = b.add(b.mul(op.x, op.x), b.mul(op.y, op.y))
+        scaled = b.mul(g, b.where(b.eq(square, 0), 0, b.reciprocal(square)))
         return {"x": b.mul(scaled, op.y), "y": b.mul(scaled, b.neg(op.x))}
 
 

@@ -7,6 +7,7 @@ Integer element types are allowed as in ATen; float16 and bfloat16 products are 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
+from flambeau.dialects.infer import require_broadcastable
 from flambeau.dialects.opdef import COSTLY, Lowering, Number, Result, Tensor, VerificationError
 from flambeau.dialects.types import DYNAMIC, is_bool, is_complex, shape_of, tensor_type
 
@@ -56,17 +57,6 @@ def _batch_product(left: ir.Type, right: ir.Type, names: tuple[str, str]) -> lis
     batch = _same_size(f"the batch sizes of {left} and {right}", batch, batch_too)
     _same_size(f"the inner sizes of {left} and {right}", k, k_too)
     return [batch, n, m]
-
-
-def _require_broadcastable(x: ir.Type, shape: list[int]) -> None:
-    """`x` may lack leading dims of `shape` or have size 1 there; a `?` of x is never an implicit 1."""
-    found = shape_of(x)
-    fits = len(found) <= len(shape) and all(
-        have in (1, DYNAMIC) or want in (have, DYNAMIC)
-        for have, want in zip(reversed(found), reversed(shape), strict=False)
-    )
-    if not fits:
-        raise VerificationError(f"operand 'x' of type {x} does not broadcast to the product's shape {shape}")
 
 
 # --- Parts of rules --------------------------------------------------------------------------------------------------
@@ -185,7 +175,7 @@ class AddmmOp(FlambeauOp, name="addmm"):
     def infer(op):
         shape = _matrix_product(op.mat1, op.mat2, ("mat1", "mat2"))
         _require_one_element_type(mat1=op.mat1, x=op.x)
-        _require_broadcastable(op.x, shape)
+        require_broadcastable("x", op.x, shape)
         return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):
@@ -216,7 +206,7 @@ class BaddbmmOp(FlambeauOp, name="baddbmm"):
     def infer(op):
         shape = _batch_product(op.batch1, op.batch2, ("batch1", "batch2"))
         _require_one_element_type(batch1=op.batch1, x=op.x)
-        _require_broadcastable(op.x, shape)
+        require_broadcastable("x", op.x, shape)
         return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):
@@ -247,7 +237,7 @@ class AddbmmOp(FlambeauOp, name="addbmm"):
     def infer(op):
         shape = _batch_product(op.batch1, op.batch2, ("batch1", "batch2"))[1:]
         _require_one_element_type(batch1=op.batch1, x=op.x)
-        _require_broadcastable(op.x, shape)
+        require_broadcastable("x", op.x, shape)
         return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):
@@ -313,7 +303,7 @@ class AddmvOp(FlambeauOp, name="addmv"):
         _require_one_element_type(mat=op.mat, vec=op.vec, x=op.x)
         (n, k), (k_too,) = shape_of(op.mat), shape_of(op.vec)
         _same_size(f"the inner sizes of {op.mat} and {op.vec}", k, k_too)
-        _require_broadcastable(op.x, [n])
+        require_broadcastable("x", op.x, [n])
         return tensor_type([n], op.x.element_type)
 
     def vjp(op, g):
@@ -378,7 +368,7 @@ class AddrOp(FlambeauOp, name="addr"):
         _require_rank("vec2", op.vec2, 1)
         _require_one_element_type(vec1=op.vec1, vec2=op.vec2, x=op.x)
         shape = [*shape_of(op.vec1), *shape_of(op.vec2)]
-        _require_broadcastable(op.x, shape)
+        require_broadcastable("x", op.x, shape)
         return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Loss functions. `reduction` is ATen's number: 0 keeps the elements, 1 takes their mean, 2 their sum.
 
-float16 and bfloat16 are computed in float32 and rounded at the end. Operands of equal element types broadcast together.
+float16 and bfloat16 are computed in float32 and rounded at the end.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import broadcast_shape, merge_shapes
+from flambeau.dialects.infer import equal_types, merge_shapes, require_broadcastable
 from flambeau.dialects.opdef import CHEAP, Float, Int, Lowering, Result, Tensor, VerificationError
 from flambeau.dialects.types import compatible, dtype_name, is_float, shape_of, tensor_type
 
@@ -28,29 +28,26 @@ def _require_float(type_: ir.Type) -> None:
         raise VerificationError(f"operand 'x' must be of float elements, found {type_}")
 
 
-def _reduced(*names: str) -> Callable:
-    """The type of a loss whose elements come from the operands `names`, of equal element types."""
+def _reduced(*weights: str) -> Callable:
+    """The type of a loss of x and target, of equal types, and optional weights that broadcast to them."""
 
     def infer(op):
         _require_reduction(op.reduction)
         _require_float(op.x)
-        operands = {n: getattr(op, n) for n in names if getattr(op, n) is not None}
-        for name, type_ in operands.items():
-            if type_.element_type != op.x.element_type:
+        type_ = equal_types("x", "target")(op)
+        shape = shape_of(type_)
+        for name in weights:
+            weight = getattr(op, name)
+            if weight is None:
+                continue
+            if weight.element_type != type_.element_type:
                 raise VerificationError(
-                    f"operands 'x' and '{name}' differ in element type: {op.x} and {type_}"
+                    f"operands 'x' and '{name}' differ in element type: {op.x} and {weight}"
                 )
-        shape = broadcast_shape(*(shape_of(t) for t in operands.values()))
-        return tensor_type(shape if op.reduction == NONE else [], op.x.element_type)
+            require_broadcastable(name, weight, shape)
+        return tensor_type(shape if op.reduction == NONE else [], type_.element_type)
 
     return infer
-
-
-def _operands(op, *names: str) -> list[ir.Value | None]:
-    """The operands `names`, wide and broadcast together; None for one that is absent."""
-    values = [getattr(op, n) for n in names]
-    together = iter(b.broadcast(*(b.wide(v) for v in values if v is not None)))
-    return [None if v is None else next(together) for v in values]
 
 
 def _reduce(op, elements: ir.Value) -> ir.Value:
@@ -63,33 +60,27 @@ def _reduce(op, elements: ir.Value) -> ir.Value:
     return b.cast_like(elements, op.x)
 
 
-def _unreduce(op, g: ir.Value, elements: ir.Value) -> ir.Value:
-    """The gradient of the loss's elements from that of the loss, wide; `elements` has their shape."""
+def _unreduce(op, g: ir.Value) -> ir.Value:
+    """The gradient of the loss's elements from that of the loss, wide and in x's shape."""
     g = b.wide(g)
     if op.reduction == NONE:
         return g
     if op.reduction == MEAN:
-        g = b.div(g, b.tensor_from_index(b.multiply_sizes(b.sizes(elements)), g.type.element_type))
-    return b.expand_to(g, elements)
-
-
-def _gradient(elements: ir.Value, operand: ir.Value) -> ir.Value:
-    """The gradient of an operand that was broadcast and widened to the shape of the loss's elements."""
-    return b.cast_like(b.sum_to(elements, operand), operand)
+        g = b.div(g, b.tensor_from_index(b.multiply_sizes(b.sizes(op.x)), g.type.element_type))
+    return b.expand_to(g, op.x)
 
 
 # --- Losses of two tensors -------------------------------------------------------------------------------------------
 
 
 def _difference(op) -> ir.Value:
-    x, target = _operands(op, "x", "target")
-    return b.sub(x, target)
+    return b.sub(b.wide(op.x), b.wide(op.target))
 
 
-def _difference_vjp(op, g: ir.Value, difference: ir.Value, slope: ir.Value) -> dict[str, ir.Value]:
+def _difference_vjp(op, g: ir.Value, slope: ir.Value) -> dict[str, ir.Value]:
     """Gradients of a loss that depends on x - target with derivative `slope`."""
-    grad = b.mul(_unreduce(op, g, difference), slope)
-    return {"x": _gradient(grad, op.x), "target": _gradient(b.neg(grad), op.target)}
+    grad = b.cast_like(b.mul(_unreduce(op, g), slope), op.x)
+    return {"x": grad, "target": b.neg(grad)}
 
 
 class MseLossOp(FlambeauOp, name="mse_loss"):
@@ -105,11 +96,11 @@ class MseLossOp(FlambeauOp, name="mse_loss"):
     aten = "mse_loss"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target")
+    infer = _reduced()
 
     def vjp(op, g):
         difference = _difference(op)
-        return _difference_vjp(op, g, difference, b.mul(difference, 2.0))
+        return _difference_vjp(op, g, b.mul(difference, 2.0))
 
     def decompose(op):
         difference = _difference(op)
@@ -130,7 +121,7 @@ class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
     aten = "smooth_l1_loss"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target")
+    infer = _reduced()
 
     def check(op):
         if op.beta < 0:
@@ -142,7 +133,7 @@ class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
         if op.beta:
             near = b.lt(b.abs(difference), op.beta)
             slope = b.where(near, b.mul(difference, 1.0 / op.beta), slope)
-        return _difference_vjp(op, g, difference, slope)
+        return _difference_vjp(op, g, slope)
 
     def decompose(op):
         distance = b.abs(_difference(op))
@@ -166,7 +157,7 @@ class HuberLossOp(FlambeauOp, name="huber_loss"):
     aten = "huber_loss"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target")
+    infer = _reduced()
 
     def check(op):
         if op.delta <= 0:
@@ -175,9 +166,7 @@ class HuberLossOp(FlambeauOp, name="huber_loss"):
     def vjp(op, g):
         difference = _difference(op)
         near = b.le(b.abs(difference), op.delta)
-        return _difference_vjp(
-            op, g, difference, b.where(near, difference, b.mul(b.sign(difference), op.delta))
-        )
+        return _difference_vjp(op, g, b.where(near, difference, b.mul(b.sign(difference), op.delta)))
 
     def decompose(op):
         distance = b.abs(_difference(op))
@@ -189,7 +178,7 @@ class HuberLossOp(FlambeauOp, name="huber_loss"):
 class SoftMarginLossOp(FlambeauOp, name="soft_margin_loss"):
     """log(1 + exp(-target * x)), reduced; targets are 1 or -1.
 
-    Gradient: -g target sigmoid(-target * x); -g x sigmoid(-target * x).
+    Gradient: -g target sigmoid(-target * x); the target carries none, as in PyTorch.
     """
 
     x: Tensor
@@ -199,23 +188,25 @@ class SoftMarginLossOp(FlambeauOp, name="soft_margin_loss"):
     aten = "soft_margin_loss"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target")
+    infer = _reduced()
 
     def vjp(op, g):
-        x, target = _operands(op, "x", "target")
-        slope = b.neg(b.mul(_unreduce(op, g, x), b.sigmoid(b.neg(b.mul(target, x)))))
-        return {"x": _gradient(b.mul(slope, target), op.x), "target": _gradient(b.mul(slope, x), op.target)}
+        target = b.wide(op.target)
+        slope = b.mul(target, b.sigmoid(b.neg(b.mul(target, b.wide(op.x)))))
+        return {"x": b.cast_like(b.neg(b.mul(_unreduce(op, g), slope)), op.x)}
 
     def decompose(op):
-        x, target = _operands(op, "x", "target")
-        return _reduce(op, b.log1p(b.exp(b.neg(b.mul(target, x)))))
+        return _reduce(op, b.log1p(b.exp(b.neg(b.mul(b.wide(op.target), b.wide(op.x))))))
 
 
 # --- Binary cross entropy --------------------------------------------------------------------------------------------
 
+# What eager's backward uses: the float32 next to 1e-12.
+_LEAST_SPREAD = 9.999999960041972e-13
+
 
 def _weighted(x: ir.Value, weight: ir.Value | None) -> ir.Value:
-    return x if weight is None else b.mul(x, weight)
+    return x if weight is None else b.mul(x, b.expand_to(b.wide(weight), x))
 
 
 class BinaryCrossEntropyOp(FlambeauOp, name="binary_cross_entropy"):
@@ -232,23 +223,22 @@ class BinaryCrossEntropyOp(FlambeauOp, name="binary_cross_entropy"):
     aten = "binary_cross_entropy"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target", "weight")
+    infer = _reduced("weight")
 
     def vjp(op, g):
-        x, target, weight = _operands(op, "x", "target", "weight")
-        g = _weighted(_unreduce(op, g, x), weight)
-        spread = b.maximum(b.mul(x, b.sub(1.0, x)), 1e-12)
+        x, target, g = b.wide(op.x), b.wide(op.target), _weighted(_unreduce(op, g), op.weight)
+        spread = b.maximum(b.mul(x, b.sub(1.0, x)), _LEAST_SPREAD)
         log, log_complement = _limited_logs(x)
         return {
-            "x": _gradient(b.mul(g, b.div(b.sub(x, target), spread)), op.x),
-            "target": _gradient(b.mul(g, b.sub(log_complement, log)), op.target),
+            "x": b.cast_like(b.mul(g, b.div(b.sub(x, target), spread)), op.x),
+            "target": b.cast_like(b.mul(g, b.sub(log_complement, log)), op.target),
         }
 
     def decompose(op):
-        x, target, weight = _operands(op, "x", "target", "weight")
+        x, target = b.wide(op.x), b.wide(op.target)
         log, log_complement = _limited_logs(x)
         elements = b.sub(b.mul(b.sub(target, 1.0), log_complement), b.mul(target, log))
-        return _reduce(op, _weighted(elements, weight))
+        return _reduce(op, _weighted(elements, op.weight))
 
 
 def _limited_logs(x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -272,27 +262,27 @@ class BinaryCrossEntropyWithLogitsOp(FlambeauOp, name="binary_cross_entropy_with
     aten = "binary_cross_entropy_with_logits"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
-    infer = _reduced("x", "target", "weight", "pos_weight")
+    infer = _reduced("weight", "pos_weight")
 
     def vjp(op, g):
-        x, target, weight, pos_weight = _operands(op, "x", "target", "weight", "pos_weight")
-        g = _weighted(_unreduce(op, g, x), weight)
+        x, target, g = b.wide(op.x), b.wide(op.target), _weighted(_unreduce(op, g), op.weight)
         share, slope = b.sigmoid(b.neg(x)), b.neg(x)
-        if pos_weight is not None:
-            excess = b.sub(pos_weight, 1.0)
+        if op.pos_weight is not None:
+            excess = b.sub(b.expand_to(b.wide(op.pos_weight), x), 1.0)
             share = b.mul(share, b.add(b.mul(excess, target), 1.0))
             slope = b.add(slope, b.mul(excess, _log1p_exp_of_negative(x)))
         return {
-            "x": _gradient(b.mul(g, b.sub(b.sub(1.0, target), share)), op.x),
-            "target": _gradient(b.mul(g, slope), op.target),
+            "x": b.cast_like(b.mul(g, b.sub(b.sub(1.0, target), share)), op.x),
+            "target": b.cast_like(b.mul(g, slope), op.target),
         }
 
     def decompose(op):
-        x, target, weight, pos_weight = _operands(op, "x", "target", "weight", "pos_weight")
+        x, target = b.wide(op.x), b.wide(op.target)
         log = _log1p_exp_of_negative(x)
-        if pos_weight is not None:
-            log = b.mul(log, b.add(b.mul(b.sub(pos_weight, 1.0), target), 1.0))
-        return _reduce(op, _weighted(b.add(b.mul(b.sub(1.0, target), x), log), weight))
+        if op.pos_weight is not None:
+            excess = b.sub(b.expand_to(b.wide(op.pos_weight), x), 1.0)
+            log = b.mul(log, b.add(b.mul(excess, target), 1.0))
+        return _reduce(op, _weighted(b.add(b.mul(b.sub(1.0, target), x), log), op.weight))
 
 
 def _log1p_exp_of_negative(x: ir.Value) -> ir.Value:
@@ -310,7 +300,9 @@ class _NllParts:
         self.op, self.class_dim = op, class_dim
         self.x = b.wide(op.x)
         self.all_dims = list(range(op.target.type.rank))
-        self.ignored = b.eq(op.target, op.ignore_index)
+        # As int64: IREE's compiler crashes on positions counted in uint8.
+        self.target = b.cast(op.target, "int64")
+        self.ignored = b.eq(self.target, op.ignore_index)
         self.chosen = self._chosen()
         self.weight = None if op.weight is None else self._pick(self._spread_over_classes(b.wide(op.weight)))
 
@@ -321,8 +313,8 @@ class _NllParts:
 
     def _chosen(self) -> ir.Value:
         """Where x's class is the target's: a comparison with iota, which unlike a gather fuses with its consumers."""
-        iota = b.iota(b.size(self.x, self.class_dim), self.op.target.type.element_type)
-        return b.eq(self._spread_over_classes(iota), self.spread_over_classes(self.op.target))
+        iota = b.iota(b.as_index(b.size(self.x, self.class_dim)), self.target.type.element_type)
+        return b.eq(self._spread_over_classes(iota), self.spread_over_classes(self.target))
 
     def spread_over_classes(self, per_target: ir.Value) -> ir.Value:
         """A tensor of target's shape, repeated along the classes."""
@@ -364,7 +356,7 @@ class _NllParts:
         g = b.wide(g)
         if self.op.reduction == MEAN:
             g = b.div(g, self.total_weight())
-        g = b.neg(b.expand_to(g, self.op.target))
+        g = b.neg(b.expand_to(g, self.target))
         g = g if self.weight is None else b.mul(g, self.weight)
         kept = b.where(self.ignored, 0.0, g)
         return b.cast_like(b.where(self.chosen, self.spread_over_classes(kept), 0.0), self.op.x)
@@ -405,6 +397,7 @@ class NllLossForwardOp(FlambeauOp, name="nll_loss_forward"):
     ignore_index: Int
     out: Result
     total_weight: Result
+    nondifferentiable = ("total_weight",)
     aten = "nll_loss_forward"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
@@ -415,7 +408,7 @@ class NllLossForwardOp(FlambeauOp, name="nll_loss_forward"):
         return _infer_nll(op, op.x.rank - 1, shape_of(op.x)[-1])
 
     def vjp(op, g, g_total_weight):
-        return {} if g is None else {"x": _NllParts(op, op.x.type.rank - 1).gradient(g)}
+        return {"x": _NllParts(op, op.x.type.rank - 1).gradient(g)}
 
     def decompose(op):
         return _NllParts(op, op.x.type.rank - 1).results()
@@ -434,6 +427,7 @@ class NllLoss2dForwardOp(FlambeauOp, name="nll_loss2d_forward"):
     ignore_index: Int
     out: Result
     total_weight: Result
+    nondifferentiable = ("total_weight",)
     aten = "nll_loss2d_forward"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
@@ -444,7 +438,7 @@ class NllLoss2dForwardOp(FlambeauOp, name="nll_loss2d_forward"):
         return _infer_nll(op, 1, shape_of(op.x)[1])
 
     def vjp(op, g, g_total_weight):
-        return {} if g is None else {"x": _NllParts(op, 1).gradient(g)}
+        return {"x": _NllParts(op, 1).gradient(g)}
 
     def decompose(op):
         return _NllParts(op, 1).results()

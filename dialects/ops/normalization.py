@@ -446,6 +446,7 @@ class NativeBatchNormOp(FlambeauOp, name="native_batch_norm"):
     save_rstd: Result
     new_mean: Result
     new_var: Result
+    nondifferentiable = ("new_mean", "new_var")
     aten = aten(
         "_native_batch_norm_legit_functional",
         "x", "weight", "bias", "running_mean", "running_var", True, "momentum", "eps",
@@ -458,8 +459,6 @@ class NativeBatchNormOp(FlambeauOp, name="native_batch_norm"):
         return [op.x, *[tensor_type([channels], element)] * 2, op.running_mean, op.running_var]
 
     def vjp(op, g, g_mean, g_rstd, g_new_mean, g_new_var):
-        if g is None and g_mean is None and g_rstd is None:
-            return {}
         return _batch_statistics_vjp(op, g, g_mean, g_rstd)
 
     def decompose(op):
@@ -528,6 +527,7 @@ class NativeBatchNormNoTrainingOp(FlambeauOp, name="native_batch_norm_no_trainin
     out: Result
     save_mean: Result
     save_rstd: Result
+    nondifferentiable = ("save_mean", "save_rstd")
     aten = "_native_batch_norm_legit_no_training"
     recompute = CHEAP
     lowering = Lowering.DECOMPOSE
@@ -537,8 +537,6 @@ class NativeBatchNormNoTrainingOp(FlambeauOp, name="native_batch_norm_no_trainin
         return [op.x, *[tensor_type([0], element)] * 2]
 
     def vjp(op, g, g_mean, g_rstd):
-        if g is None:
-            return {}
         g, grads = _affine_vjp(op, b.wide(g), _running_standardized(op))
         rstd = _per_channel(_running_rstd(op), g)
         grads["x"] = b.cast_like(b.mul(g, b.expand_to(rstd, g)), op.x)

@@ -16,7 +16,7 @@ import math
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp, Stateful
-from flambeau.dialects.infer import same_as
+from flambeau.dialects.infer import equal_types
 from flambeau.dialects.opdef import (
     COSTLY,
     NEVER,
@@ -36,10 +36,8 @@ from flambeau.dialects.opdef import (
 from flambeau.dialects.types import (
     DYNAMIC,
     dtype_name,
-    is_bool,
     is_float,
     is_low_precision,
-    shape_of,
     tensor_type,
     with_element,
 )
@@ -259,6 +257,26 @@ class NormalFunctionalOp(FlambeauOp, name="normal_functional", traits=(Stateful,
 
     def functional(op, seed, offset):
         z = standard_normal(seed, offset, b.sizes(op.x), op.x.type.element_type)
+        return b.add(b.mul(z, op.std), op.mean)
+
+
+class NormalOp(FlambeauOp, name="normal", traits=(Stateful,)):
+    """Normal numbers with the tensors `mean` and `std` as means and standard deviations, elementwise."""
+
+    mean: Tensor
+    std: Tensor
+    out: Result
+    aten = "normal.Tensor_Tensor"
+    recompute = NEVER
+    lowering = Lowering.NONE
+    vjp = NotDifferentiable("PyTorch defines the gradient of a draw as zero")
+
+    def infer(op):
+        _require_float(op.mean, "normal")
+        return equal_types("mean", "std")(op)
+
+    def functional(op, seed, offset):
+        z = standard_normal(seed, offset, b.sizes(op.mean), op.mean.type.element_type)
         return b.add(b.mul(z, op.std), op.mean)
 
 

@@ -10,7 +10,9 @@ from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import autograd as autograd  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import constant as constant  # noqa: PLC0414  (registers its rules)
 from flambeau.pipelines.lower_to_torch import convolution as convolution  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import pooling as pooling  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import random as random  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import reduce as reduce  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import shape as shape  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.registry import register_pass
@@ -70,9 +72,9 @@ def lower_function(function: Any) -> None:
 def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
     """Say which dynamic dims are equal, from the arguments' `flambeau.dims`."""
     attributes = function.arg_attrs if "arg_attrs" in function.operation.attributes else []
-    dims = [
-        (a, d["flambeau.dims"]) for a, d in zip(arguments, attributes, strict=False) if "flambeau.dims" in d
-    ]
+    tensor = "!torch.vtensor"
+    facts = [(a, d) for a, d in zip(arguments, attributes, strict=False) if str(a.type).startswith(tensor)]
+    dims = [(a, d["flambeau.dims"]) for a, d in facts if "flambeau.dims" in d]
     symbols: dict[str, ir.Value] = {}
     i64 = ir.IntegerType.get_signless(64)
     for _, array in dims:

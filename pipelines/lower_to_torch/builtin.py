@@ -182,20 +182,8 @@ def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -
 
 def fill(sizes: Sizes, value: int | float, element: ir.Type) -> ir.Value:
     """A tensor filled with one number."""
-    number = arith.constant(element, value)
+    number = arith.constant(element, int(value) if isinstance(element, ir.IntegerType) else float(value))
     (out,) = generic(
         [], [empty(sizes, element)], [ir.AffineMap.get_identity(len(sizes))], ["parallel"] * len(sizes), lambda _: [number]
     )
     return out
-
-
-def concat(tensors: Sequence[ir.Value], dim: int) -> ir.Value:
-    """Tensors joined along `dim`."""
-    shapes = [shape_of(x) for x in tensors]
-    shape = [next((s for s in sizes if s != DYNAMIC), DYNAMIC) for sizes in zip(*shapes, strict=True)]
-    lengths = [s[dim] for s in shapes]
-    shape[dim] = DYNAMIC if DYNAMIC in lengths else sum(lengths)
-    type_ = tensor_type(shape, tensors[0].type.element_type)
-    i64 = ir.IntegerType.get_signless(64)
-    attributes = {"dim": ir.IntegerAttr.get(i64, dim)}
-    return ir.Operation.create("tensor.concat", results=[type_], operands=list(tensors), attributes=attributes).results[0]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_low_precision, shape_of, with_element
+from flambeau.dialects.types import is_low_precision, shape_of, tensor_type, with_element
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 
@@ -24,14 +24,49 @@ def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
     return t.call("aten.to.dtype", arguments, t.torch_type(type_))
 
 
+def _reduce(o: t.Lowered, name: str, x: ir.Value, dims: list[int], type_: ir.Type, dtype: ir.Value) -> ir.Value:
+    """A sum or mean, in two stages where IREE cannot compile one.
+
+    A product with something broadcast, summed over the last dim and others, becomes a vector contraction that IREE
+    builds wrongly ("invalid accumulator/result vector shape"). The last dim alone first is right.
+    """
+    source = o.op.x.type
+    last = source.rank - 1
+    if len(dims) > 1 and {last, -1} & set(dims) and _is_product_with_broadcast(o.op.x):
+        partial = tensor_type([*shape_of(source)[:-1], 1], ir.RankedTensorType(o.op.out.type).element_type)
+        if is_low_precision(partial):
+            partial = with_element(partial, ir.F32Type.get())
+        x = t.call(name, [x, t.ints([last]), t.bool_(True), dtype], t.torch_type(partial))
+    return t.call(name, [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)  # type: ignore[no-any-return]
+
+
+_TRANSPARENT = {f"flambeau.{name}" for name in ("view", "unsqueeze", "squeeze", "transpose", "t", "permute", "to_dtype")}
+
+
+def _is_product_with_broadcast(x: ir.Value) -> bool:
+    """Whether `x` is a product with a factor that `expand` repeats."""
+    op = _source(x)
+    return op is not None and op.name == "flambeau.mul" and any(
+        source is not None and source.name == "flambeau.expand" for source in map(_source, op.operands)
+    )
+
+
+def _source(x: ir.Value) -> ir.Operation | None:
+    """The op that computes `x`, seen through views and casts."""
+    while isinstance(x, ir.OpResult):
+        op = x.owner.operation
+        if op.name not in _TRANSPARENT:
+            return op
+        x = op.operands[0]
+    return None
+
+
 @t.lowers("flambeau.sum")
 def _sum(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
     dims = o.dims or list(range(len(shape_of(o.op.x.type))))
-    return _in_f32(
-        o, lambda x, type_, dtype: t.call("aten.sum.dim_IntList", [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
-    )
+    return _in_f32(o, lambda x, type_, dtype: _reduce(o, "aten.sum.dim_IntList", x, dims, type_, dtype))
 
 
 @t.lowers("flambeau.mean")
@@ -39,9 +74,7 @@ def _mean(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return o.x  # type: ignore[no-any-return]
     dims = o.dims or list(range(len(shape_of(o.op.x.type))))
-    return _in_f32(
-        o, lambda x, type_, dtype: t.call("aten.mean.dim", [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
-    )
+    return _in_f32(o, lambda x, type_, dtype: _reduce(o, "aten.mean.dim", x, dims, type_, dtype))
 
 
 @t.lowers("flambeau.prod")

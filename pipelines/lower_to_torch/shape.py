@@ -28,20 +28,6 @@ def _operand(o: t.Lowered, name: str) -> ir.Value:
     return builtin.to_builtin(getattr(o, name), getattr(o.op, name).type)
 
 
-def is_fresh(x: ir.Value) -> bool:
-    """Whether `x` certainly has memory of its own, a fill or the result of a write into one, so that it may be overwritten.
-
-    IREE performs inserts and scatters in place, even into a function argument that the caller still owns. Any other op may
-    be folded to its operand and so to an argument.
-    """
-    if isinstance(x.owner, ir.Block):
-        return False
-    op = x.owner
-    if op.name == "flambeau.expand":
-        return not isinstance(op.operands[0].owner, ir.Block) and op.operands[0].owner.name == "flambeau.constant"
-    return op.name in ("flambeau.slice_scatter", "flambeau.select_scatter") and is_fresh(op.operands[0])
-
-
 def _result(o: t.Lowered, value: ir.Value) -> ir.Value:
     """A builtin tensor as the op's result, whose type may know more or fewer sizes."""
     return builtin.from_builtin(builtin.cast(value, builtin.signless(o.op.out.type)), o.result_types[0])
@@ -59,12 +45,6 @@ def _arith(function: Any, x: SizeValue, y: SizeValue) -> SizeValue:
 
 def _index(value: SizeValue) -> ir.Value:
     return builtin.to_index(value) if isinstance(value, int) else value
-
-
-def _add(x: SizeValue, y: SizeValue) -> SizeValue:
-    if isinstance(x, int) and isinstance(y, int):
-        return x + y
-    return x if isinstance(y, int) and y == 0 else _arith(arith.addi, x, y)
 
 
 def _subtract(x: SizeValue, y: SizeValue) -> SizeValue:
@@ -235,43 +215,35 @@ def _slice(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.slice_scatter")
 def _slice_scatter(o: t.Lowered) -> ir.Value:
     x, src = _operand(o, "x"), _operand(o, "src")
-    return _result(o, _write(o, x, src, _slice_place(o, x)))
+    return _result(o, _write(x, src, _slice_place(o, x), o.dim))
 
 
-def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
-    """`x` with `src` at `place`, which leaves all dims but `o.dim` whole; never in the memory of an argument."""
-    offsets, sizes, strides = place
-    src = builtin.cast(src, tensor_type([_static(s) for s in sizes], src.type.element_type))
-    if is_fresh(o.op.x):
+def _write(x: ir.Value, src: ir.Value, place: Place, dim: int) -> ir.Value:
+    """`x` with `src` at a place that is all of `x` except along `dim`."""
+    src = builtin.cast(src, tensor_type([_static(s) for s in place[1]], src.type.element_type))
+    if DYNAMIC not in shape_of(x) and DYNAMIC not in shape_of(src):
         return builtin.insert_slice(src, x, *place)
-    if strides[o.dim] == 1:
-        end = _add(offsets[o.dim], sizes[o.dim])
-        parts = [_part(x, o.dim, 0, offsets[o.dim]), src, _part(x, o.dim, end, builtin.sizes_of(x)[o.dim])]
-        parts = [p for p in parts if shape_of(p)[o.dim] != 0]
-        return builtin.concat(parts, o.dim) if len(parts) != 1 else parts[0]
-    zeros = builtin.fill(builtin.sizes_of(x), 0, x.type.element_type)
-    spread = builtin.insert_slice(src, zeros, *place)
-    each = ir.AffineMap.get_identity(len(sizes))
-    first, length = _index(offsets[o.dim]), _index(sizes[o.dim])
-    step = _index(strides[o.dim])
+    # IREE updates one buffer in place for several insert_slices into one dynamic tensor, and so computes wrong numbers:
+    # each element is chosen instead, from `x` or from `src`.
+    offset, length, step = (_index(parts[dim]) for parts in place)
+    rank = len(shape_of(x))
+    each = ir.AffineMap.get_identity(rank)
 
-    def body(old: ir.Value, new: ir.Value, _: ir.Value) -> list[ir.Value]:
-        distance = arith.subi(builtin.loop_index(o.dim), first)
-        inside = arith.cmpi(arith.CmpIPredicate.ult, arith.divui(distance, step), length)
-        hit = arith.cmpi(arith.CmpIPredicate.eq, arith.remui(distance, step), builtin.to_index(0))
-        return [arith.select(arith.andi(inside, hit), new, old)]
+    def choose(old: ir.Value, _: ir.Value) -> list[ir.Value]:
+        zero = _index(0)
+        distance = arith.subi(builtin.loop_index(dim), offset)
+        position = arith.divsi(distance, step)
+        inside = arith.andi(
+            arith.cmpi(arith.CmpIPredicate.sge, distance, zero), arith.cmpi(arith.CmpIPredicate.slt, position, length)
+        )
+        inside = arith.andi(inside, arith.cmpi(arith.CmpIPredicate.eq, arith.remsi(distance, step), zero))
+        indices = [builtin.loop_index(i) for i in range(rank)]
+        indices[dim] = arith.select(inside, position, zero)
+        new = ir.Operation.create("tensor.extract", results=[old.type], operands=[src, *indices]).results[0]
+        return [arith.select(inside, new, old)]
 
     out = builtin.empty(builtin.sizes_of(x), x.type.element_type)
-    return builtin.generic([x, spread], [out], [each] * 3, ["parallel"] * len(sizes), body)[0]
-
-
-def _part(x: ir.Value, dim: int, start: SizeValue, end: SizeValue) -> ir.Value:
-    """x[start:end] along `dim`."""
-    sizes = builtin.sizes_of(x)
-    offsets: list[SizeValue] = [0] * len(sizes)
-    offsets[dim], sizes[dim] = start, _subtract(end, start)
-    type_ = tensor_type([_static(s) for s in sizes], x.type.element_type)
-    return builtin.extract_slice(x, offsets, sizes, [1] * len(sizes), type_)
+    return builtin.generic([x], [out], [each, each], ["parallel"] * rank, choose)[0]
 
 
 def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
@@ -279,8 +251,9 @@ def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
     start, end = _size(o.start), _size(o.end)
     offsets: list[SizeValue] = [0] * len(sizes)
     strides: list[SizeValue] = [1] * len(sizes)
-    offsets[o.dim], strides[o.dim] = start, o.step
     length = _subtract(end, start)
+    offsets[o.dim] = start if length != 0 else 0  # an empty slice may start at the end, where MLIR allows no offset
+    strides[o.dim] = o.step
     if isinstance(length, int):
         length = -(-length // o.step)
     elif o.step != 1:
@@ -303,7 +276,7 @@ def _select_scatter(o: t.Lowered) -> ir.Value:
     place = _select_place(o, x)
     row = builtin.sizes_of(src)
     src = builtin.expand_shape(src, _beside_units(len(row), [o.dim]), [*row[: o.dim], 1, *row[o.dim :]])
-    return _result(o, _write(o, x, src, place))
+    return _result(o, _write(x, src, place, o.dim))
 
 
 def _select_place(o: t.Lowered, x: ir.Value) -> Place:

@@ -25,6 +25,7 @@ class Sample:
     the positions of the arguments that get a gradient (default: every float tensor, if the op has a gradient at all).
     Dynamic, every dim of every operand is `?`, except in the operands at the positions `static`.
     `tolerance` is the allowed error relative to the largest element of the compiled result; None: by element type.
+    `grad_tolerance` is that of gradients in f64, for ops whose gradient eager rounds to f32 on the way.
     """
 
     op: str
@@ -36,6 +37,7 @@ class Sample:
     static: tuple[int, ...] = ()
     lower: bool = True
     tolerance: float | None = None
+    grad_tolerance: float = 1e-10
     id: str = ""
     results: Callable[[], Sequence[ir.Type]] | None = None
     cls: Any = field(init=False)

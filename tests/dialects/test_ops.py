@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled code; static and with `?`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,12 +9,12 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.opdef import OPS, Lowering
+from flambeau.dialects.opdef import OPS
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.autodiff import differentiate
 from flambeau.pipelines.decompose import Decompose
 from flambeau.runtime import interpreter
-from tests.dialects.compiled import CompiledFamily
+from tests.dialects.compiled import CompiledFamily, can_be_compiled
 from tests.dialects.sample import Sample, as_float64, call_arguments, flat, single
 from tests.dialects.samples import families
 
@@ -31,19 +31,27 @@ ELSEWHERE = {
     "autograd.with_value": "tests/pipelines",
 }
 
-each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
-static_and_dynamic = pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+
+def cases(where: Callable[[Sample], object] = lambda sample: True) -> list[Any]:
+    """Parameters (sample, dynamic) for the samples that `where` accepts, static and, unless they say no, with `?` dims."""
+    return [
+        pytest.param(sample, dynamic, id=f"{family}-{sample}-{'dynamic' if dynamic else 'static'}")
+        for family, samples in FAMILIES.items()
+        for sample in samples
+        if where(sample)
+        for dynamic in (False, True)
+        if sample.dynamic or not dynamic
+    ]
 
 
-@pytest.fixture(autouse=True)
+def each(where: Callable[[Sample], object] = lambda sample: True) -> Any:
+    return pytest.mark.parametrize(("sample", "dynamic"), cases(where))
+
+
+@pytest.fixture(autouse=True, scope="module")
 def context():
     with create_context() as context, ir.Location.unknown():
         yield context
-
-
-def skip_if_static_only(sample: Sample, dynamic: bool) -> None:
-    if dynamic and not sample.dynamic:
-        pytest.skip("the sample is for static shapes only")
 
 
 def close(found: Sequence[Any], expected: Sequence[Any], tolerance: float, what: str) -> None:
@@ -65,8 +73,11 @@ def close(found: Sequence[Any], expected: Sequence[Any], tolerance: float, what:
 
 
 def identical(found: Sequence[Any], expected: Sequence[Any]) -> None:
-    """Equal bit for bit, NaN counting as equal to NaN."""
+    """Equal bit for bit, signs of zeros included; NaN counts as equal to NaN."""
     close(found, expected, 0.0, "result")
+    for a, b in zip(found, expected, strict=True):
+        if isinstance(b, torch.Tensor) and b.is_floating_point():
+            assert torch.equal(a.signbit() | a.isnan(), b.signbit() | b.isnan()), "signs of zeros differ"
 
 
 def run(module: ir.Module, arguments: Sequence[Any]) -> list[Any]:
@@ -85,23 +96,14 @@ def test_sample_ids_are_unique():
     assert not sorted({n for n in names if names.count(n) > 1}), "give samples of one op different ids"
 
 
-@static_and_dynamic
-@each_sample
-def test_round_trip(sample, dynamic):
-    skip_if_static_only(sample, dynamic)
-    module = single(sample, sample.values(), dynamic=dynamic)
-    assert module.operation.verify()
-    text = str(module)
-    assert str(ir.Module.parse(text)) == text
-    assert f'"{sample.cls.OPERATION_NAME}"' in text
-
-
-@static_and_dynamic
-@each_sample
+@each()
 def test_interpreter_equals_eager(sample, dynamic):
-    skip_if_static_only(sample, dynamic)
+    """Also: the op survives printing and parsing, and its inferred type says what eager returns."""
     values = sample.values()
     module = single(sample, values, dynamic=dynamic)
+    text = str(module)
+    assert f'"{sample.cls.OPERATION_NAME}"' in text
+    assert str(ir.Module.parse(text)) == text
     torch.manual_seed(1)
     found = run(module, call_arguments(sample, values, dynamic))
     expected = sample.reference(values)
@@ -113,25 +115,19 @@ def test_interpreter_equals_eager(sample, dynamic):
             assert inferred == list(result.shape), f"{type_} is inferred where eager gives {tuple(result.shape)}"
 
 
-@static_and_dynamic
-@each_sample
+@each(lambda sample: sample.differentiable())
 def test_gradients(sample, dynamic):
-    skip_if_static_only(sample, dynamic)
     check_gradients(sample, dynamic, order=1)
 
 
-@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.grad2], ids=str)
-@static_and_dynamic
+@each(lambda sample: sample.grad2)
 def test_second_derivatives(sample, dynamic):
-    skip_if_static_only(sample, dynamic)
     check_gradients(sample, dynamic, order=2)
 
 
 def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
     """Gradients (or those of outputs and gradients together) by autodiff against torch.autograd, in f64."""
     positions = sample.differentiable()
-    if not positions:
-        pytest.skip("nothing to differentiate with respect to")
     values = as_float64(sample.values())
     wanted = [len(call_arguments(sample, values[:p], dynamic)) + i for p in positions for i in range(len(flat(values[p])))]
     leaves = [v.requires_grad_() for p in positions for v in flat(values[p])]
@@ -168,7 +164,7 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
     torch.manual_seed(1)
     with torch.no_grad():
         found = run(module, [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments])
-    close(found, [o.detach() for o in outputs], 1e-10, "output or gradient")
+    close(found, [o.detach() for o in outputs], sample.grad_tolerance, "output or gradient")
 
 
 def seeds(function: Any) -> list[int]:
@@ -181,10 +177,8 @@ def gradient_positions(function: Any) -> list[int]:
     return [int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a]
 
 
-@static_and_dynamic
-@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.cls.decompose], ids=str)
+@each(lambda sample: sample.cls.decompose)
 def test_decomposition(sample, dynamic):
-    skip_if_static_only(sample, dynamic)
     values = as_float64(sample.values())
     module = single(sample, values, dynamic=dynamic, body=lambda op, _: flat(sample.cls.decompose(op)))
     close(run(module, call_arguments(sample, values, dynamic)), sample.reference(values), 1e-10, "result")
@@ -192,23 +186,15 @@ def test_decomposition(sample, dynamic):
 
 # --- Compiled code ---------------------------------------------------------------------------------------------------
 
-COMPILED = {name: CompiledFamily(samples) for name, samples in FAMILIES.items()}
-LOWERED = [
-    pytest.param(family, index, dynamic, id=f"{sample}-{'dynamic' if dynamic else 'static'}")
-    for family, samples in FAMILIES.items()
-    for index, sample in enumerate(samples)
-    for dynamic in (False, True)
-    if sample.lower and sample.cls.lowering is not Lowering.NONE and (sample.dynamic or not dynamic)
-]
+COMPILED = {sample: family for family in map(CompiledFamily, FAMILIES.values()) for sample in family.samples}
 
 
-@pytest.mark.parametrize(("family", "index", "dynamic"), LOWERED)
-def test_compiled_equals_interpreter(family, index, dynamic):
-    sample = FAMILIES[family][index]
+@each(can_be_compiled)
+def test_compiled_equals_interpreter(sample, dynamic):
     values = sample.values()
     arguments = call_arguments(sample, values, dynamic)
     expected = run(single(sample, values, dynamic=dynamic), arguments)
-    found = COMPILED[family].call(index, dynamic, arguments, expected)
+    found = COMPILED[sample].call((sample, dynamic), arguments, expected)
     tolerance = sample.tolerance if sample.tolerance is not None else max(default_tolerance(e) for e in expected)
     close(found, expected, tolerance, "result")
 

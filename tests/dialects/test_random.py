@@ -13,7 +13,7 @@ from flambeau.pipelines.lower_to_torch import LowerToTorch
 from flambeau.runtime import interpreter
 from flambeau.runtime.evaluators.random import threefry2x32
 from tests.dialects.compiled import load
-from tests.dialects.sample import Sample, single
+from tests.dialects.sample import Sample, add_function, single
 
 # Random123's known answers for threefry2x32 with 20 rounds: key, counter, result.
 VECTORS = [
@@ -21,7 +21,9 @@ VECTORS = [
     ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
     ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
 ]
-COUNT = 200_000
+COUNT = 40_000
+# Five standard errors of the correlation of independent numbers.
+UNCORRELATED = 5 / math.sqrt(COUNT)
 SEED = torch.tensor([12345, -678], dtype=torch.int32)
 
 
@@ -66,6 +68,7 @@ DISTRIBUTIONS = [
     ("randn_like", (torch.empty(COUNT), torch.bfloat16), 0.0, 1.0, -6.0, 6.0),
     ("uniform", (torch.empty(COUNT), -2.0, 6.0), 2.0, 8 * math.sqrt(1 / 12), -2.0, 6.0),
     ("normal_functional", (torch.empty(COUNT), 3.0, 0.5), 3.0, 0.5, 0.0, 6.0),
+    ("normal", (torch.full([COUNT], 3.0), torch.full([COUNT], 0.5)), 3.0, 0.5, 0.0, 6.0),
     ("exponential", (torch.empty(COUNT), 2.0), 0.5, 0.5, 1e-9, 20.0),
     ("exponential", (torch.empty(COUNT, dtype=torch.float16), 2.0), 0.5, 0.5, 0.0, 20.0),
     ("bernoulli_p", (torch.empty(COUNT), 0.25), 0.25, math.sqrt(0.1875), 0.0, 1.0),
@@ -83,14 +86,15 @@ DISTRIBUTIONS = [
 )
 def test_distribution(name, values, mean, deviation, least, greatest):
     (x,) = draw(name, *values)
-    assert x.dtype == next(v if isinstance(v, torch.dtype) else v.dtype for v in reversed(values) if isinstance(v, torch.dtype | torch.Tensor))
+    dtype = values[-1] if isinstance(values[-1], torch.dtype) else values[0].dtype
+    assert x.dtype == dtype
     x = x.double()
     # Five standard errors of the mean; the deviation's own error is of the same order.
-    assert abs(float(x.mean()) - mean) < 5 * deviation / math.sqrt(COUNT) + 2**-9 * (x.numel() and values[-1] is torch.bfloat16)
-    assert abs(float(x.std()) / deviation - 1) < 0.01
+    assert abs(float(x.mean()) - mean) < 5 * deviation / math.sqrt(COUNT) + (2**-9 if dtype is torch.bfloat16 else 0)
+    assert abs(float(x.std()) / deviation - 1) < 0.03
     assert float(x.min()) >= least
     assert float(x.max()) <= greatest
-    assert correlation(x[:-1], x[1:]) < 0.012  # neighbours
+    assert correlation(x[:-1], x[1:]) < UNCORRELATED  # neighbours
 
 
 def test_normal_quantiles():
@@ -113,7 +117,7 @@ def test_seeds_and_offsets_are_independent():
     (first,) = function(SEED)
     assert torch.equal(first, function(SEED)[0])
     for other in ([12346, -678], [12345, -677], [-678, 12345]):
-        assert correlation(first, function(torch.tensor(other, dtype=torch.int32))[0]) < 0.012
+        assert correlation(first, function(torch.tensor(other, dtype=torch.int32))[0]) < UNCORRELATED
 
 
 TWO_DRAWS = """
@@ -137,9 +141,9 @@ def test_equal_draws_stay_two_after_functionalize():
     module = ir.Module.parse(TWO_DRAWS)
     Functionalize().run(module)
     passmanager.PassManager.parse("builtin.module(cse,canonicalize)").run(module.operation)
-    x = torch.randn(4000, 50)
+    x = torch.randn(COUNT // 50, 50)
     a, m, b, n = interpreter.run(module, "f", [x, SEED])
-    assert correlation(m.double(), n.double()) < 0.012
+    assert correlation(m.double(), n.double()) < UNCORRELATED
     for out, mask in ((a, m), (b, n)):
         assert abs(float(mask.double().mean()) - 0.7) < 5 * math.sqrt(0.21 / COUNT)
         assert torch.equal(out, x * mask * (1.0 / (1.0 - 0.3)))
@@ -180,17 +184,14 @@ def test_compiled_masks_are_the_interpreters(dynamic):
 
 def test_compiled_distributions_are_the_interpreters():
     module = ir.Module.create()
-    text = []
-    types = ("f32", "f64", "f16")
-    for index, element in enumerate(types):
-        for name in ("rand", "randn"):
-            text.append(
-                f'func.func @{name}_{index}() -> tensor<64x5x{element}> {{ %0 = "flambeau.{name}"() {{shape = array<i64: 64, 5>, '
-                f"dtype = {element}}} : () -> tensor<64x5x{element}> return %0 : tensor<64x5x{element}> }}"
-            )
-    module = ir.Module.parse("\n".join(text))
+    names = []
+    # No normal float64: IREE has no cosine of it for the CPU.
+    for op, dtypes in (("rand", [torch.float32, torch.float64, torch.float16]), ("randn", [torch.float32, torch.bfloat16])):
+        for dtype in dtypes:
+            names.append(f"{op}_{len(names)}")
+            sample = Sample(op, lambda dtype=dtype: [[64, 5], dtype])
+            add_function(module, names[-1], sample, sample.values(), dynamic=False)
     Functionalize().run(module)
-    names = [f"{name}_{index}" for index in range(len(types)) for name in ("rand", "randn")]
     expected = {name: interpreter.run(module, name, [SEED]) for name in names}
     LowerToTorch().run(module)
     call = load(str(module))

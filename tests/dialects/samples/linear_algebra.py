@@ -12,7 +12,9 @@ def _op(name, *shapes, dtype=torch.float32, rest=(), **options):
     """Operands of the given shapes; integers are small."""
 
     def operand(shape):
-        return torch.randn(shape).to(dtype) if dtype.is_floating_point else torch.randint(0, 9, shape).to(dtype)
+        return (
+            torch.randn(shape).to(dtype) if dtype.is_floating_point else torch.randint(0, 9, shape).to(dtype)
+        )
 
     return Sample(name, lambda: [*(operand(s) for s in shapes), *rest], **options)
 

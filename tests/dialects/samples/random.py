@@ -32,6 +32,7 @@ SAMPLES = [
     Sample("bernoulli_p", lambda: [torch.empty(4, 5, dtype=torch.bool), 0.5], id="bool"),
     Sample("uniform", lambda: [torch.empty(4, 5), -1.0, 2.0]),
     Sample("normal_functional", lambda: [torch.empty(4, 5), 1.0, 0.5]),
+    Sample("normal", lambda: [torch.randn(4, 5), torch.rand(4, 5)]),
     Sample("exponential", lambda: [torch.empty(4, 5), 1.5]),
     Sample("rand_like", lambda: [torch.empty(4, 5), torch.float32]),
     Sample("rand_like", lambda: [torch.empty(4, 5), torch.float64], id="float64"),

@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Pooling over windows of the last 2 or 3 dims, its gradients, and adaptive pooling.
+
+x is (N, C, S...) or (C, S...). The lists have one entry per spatial dim, or one entry that counts for all; an empty `stride` is
+the kernel size. T = (S + 2 padding - dilation (K - 1) - 1) / stride + 1, rounded down, or with `ceil_mode` up, where the last
+window must still start inside the input or the padding before it.
+"""
+
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.dialect import FlambeauOp
+from flambeau.dialects.opdef import (
+    CHEAP,
+    COSTLY,
+    Bool,
+    Int,
+    Ints,
+    Lowering,
+    Result,
+    Sizes,
+    Tensor,
+    VerificationError,
+)
+from flambeau.dialects.types import DYNAMIC, compatible, is_float, shape_of, tensor_type, with_element
+
+
+class Windows(NamedTuple):
+    """How windows lie: one number per spatial dim."""
+
+    kernel: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    ceil_mode: bool
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
+
+    def reach(self, i: int) -> int:
+        """How far a window reaches past its first element."""
+        return self.dilation[i] * (self.kernel[i] - 1)
+
+
+def windows_of(rank: int, kernel, stride, padding, dilation=(1,), ceil_mode=False) -> Windows:
+    """The windows that ATen's arguments mean for `rank` spatial dims."""
+
+    def each(name: str, values: Sequence[int], least: int) -> list[int]:
+        values = list(values) * rank if len(values) == 1 else list(values)
+        if len(values) != rank or min(values) < least:
+            raise VerificationError(f"{name} is {values}; {rank} numbers of at least {least} are needed")
+        return values
+
+    windows = Windows(
+        each("kernel_size", kernel, 1),
+        each("stride", stride or kernel, 1),
+        each("padding", padding, 0),
+        each("dilation", dilation, 1),
+        bool(ceil_mode),
+    )
+    for size, pad in zip(windows.kernel, windows.padding, strict=True):
+        if 2 * pad > size:
+            raise VerificationError(f"padding {pad} is more than half of kernel_size {size}")
+    return windows
+
+
+def positions(windows: Windows, i: int, size: int) -> int:
+    """The number of windows along spatial dim i of `size` elements."""
+    if size == DYNAMIC:
+        return DYNAMIC
+    room = size + 2 * windows.padding[i] - windows.reach(i) - 1
+    stride = windows.stride[i]
+    count = (room + (stride - 1 if windows.ceil_mode else 0)) // stride + 1
+    if windows.ceil_mode and (count - 1) * stride >= size + windows.padding[i]:
+        count -= 1
+    if count < 1:
+        raise VerificationError(f"a window of {windows.reach(i) + 1} does not fit into {size} elements")
+    return count
+
+
+def _pooled(windows: Windows, x: Sequence[int]) -> list[int]:
+    outer = len(x) - windows.rank
+    if outer not in (1, 2):
+        raise VerificationError(f"input of rank {len(x)}; {windows.rank + 1} or {windows.rank + 2} is needed")
+    return [*x[:outer], *(positions(windows, i, s) for i, s in enumerate(x[outer:]))]
+
+
+def _require_float(x: ir.RankedTensorType) -> None:
+    if not is_float(x):
+        raise VerificationError(f"pooling needs a float tensor, found {x}")
+
+
+# --- Maximum ---------------------------------------------------------------------------------------------------------
+
+
+def _max_pool(rank: int):
+    def infer(op):
+        _require_float(op.x)
+        windows = windows_of(rank, op.kernel_size, op.stride, op.padding, op.dilation, op.ceil_mode)
+        values = tensor_type(_pooled(windows, shape_of(op.x)), op.x.element_type)
+        return [values, with_element(values, ir.IntegerType.get_signless(64))]
+
+    return infer
+
+
+class MaxPool2dWithIndicesOp(FlambeauOp, name="max_pool2d_with_indices"):
+    """The maximum of each window (NaN if there is one) and its position in the row-major input plane, as i64.
+
+    Of equal elements the first counts. Gradient: max_pool_grad(g, indices), to the element that was the maximum.
+    """
+
+    x: Tensor
+    kernel_size: Ints
+    stride: Ints = ()
+    padding: Ints = (0,)
+    dilation: Ints = (1,)
+    ceil_mode: Bool = False
+    out: Result
+    indices: Result
+    aten = "max_pool2d_with_indices"
+    lowering = Lowering.RULE
+    recompute = COSTLY
+    infer = _max_pool(2)
+
+    def vjp(op, g, _):
+        return {"x": _max_pool_grad(op, g, 2)}
+
+
+class MaxPool3dWithIndicesOp(FlambeauOp, name="max_pool3d_with_indices"):
+    """As max_pool2d_with_indices, over three dims.
+
+    Gradient: max_pool_grad(g, indices).
+    """
+
+    x: Tensor
+    kernel_size: Ints
+    stride: Ints = ()
+    padding: Ints = (0,)
+    dilation: Ints = (1,)
+    ceil_mode: Bool = False
+    out: Result
+    indices: Result
+    aten = "max_pool3d_with_indices"
+    lowering = Lowering.RULE
+    recompute = COSTLY
+    infer = _max_pool(3)
+
+    def vjp(op, g, _):
+        return {"x": _max_pool_grad(op, g, 3)}
+
+
+def _max_pool_grad(op, g: ir.Value, rank: int) -> ir.Value:
+    windows = windows_of(rank, op.kernel_size, op.stride, op.padding, op.dilation)
+    return b.max_pool_grad(g, op.indices, b.sizes(op.x), windows.kernel, windows.stride, windows.padding, windows.dilation)
+
+
+class MaxPoolGradOp(FlambeauOp, name="max_pool_grad"):
+    """g added up at the positions `indices` of a zero tensor of `input_shape`; windows as in the pooling.
+
+    Each index must lie in its own window. Gradient, with h that of the result: the elements of h at the indices.
+    """
+
+    g: Tensor
+    indices: Tensor
+    input_shape: Sizes
+    kernel_size: Ints
+    stride: Ints
+    padding: Ints
+    dilation: Ints
+    out: Result
+    lowering = Lowering.RULE
+    recompute = COSTLY
+
+    def infer(op):
+        _require_float(op.g)
+        windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
+        if not compatible(op.indices, with_element(op.g, ir.IntegerType.get_signless(64))):
+            raise VerificationError(f"indices are {op.indices}, but g is {op.g}")
+        if len(op.input_shape) != len(shape_of(op.g)):
+            raise VerificationError(f"input_shape is {op.input_shape}, but g is {op.g}")
+        return tensor_type(op.input_shape, op.g.element_type)
+
+    def vjp(op, g):
+        rank = len(op.kernel_size)
+        outer = b.sizes(g)[:-rank]
+        flat = b.view(g, [*outer, b.multiply_sizes(b.sizes(g)[-rank:])])
+        where = b.view(op.indices, [*outer, b.multiply_sizes(b.sizes(op.indices)[-rank:])])
+        return {"g": b.view(b.gather(flat, len(outer), where), b.sizes(op.g))}
+
+
+# --- Average ---------------------------------------------------------------------------------------------------------
+
+
+def _average_windows(op, rank: int) -> Windows:
+    return windows_of(rank, op.kernel_size, op.stride, op.padding, (1,), op.ceil_mode)
+
+
+def _average_pool(rank: int):
+    def infer(op):
+        _require_float(op.x)
+        if op.divisor_override == 0:
+            raise VerificationError("divisor_override must not be 0")
+        return tensor_type(_pooled(_average_windows(op, rank), shape_of(op.x)), op.x.element_type)
+
+    return infer
+
+
+def _average_pool_vjp(rank: int):
+    def vjp(op, g):
+        windows = _average_windows(op, rank)
+        return {
+            "x": b.avg_pool_grad(
+                g,
+                b.sizes(op.x),
+                windows.kernel,
+                windows.stride,
+                windows.padding,
+                windows.ceil_mode,
+                op.count_include_pad,
+                op.divisor_override,
+            )
+        }
+
+    return vjp
+
+
+class AvgPool2dOp(FlambeauOp, name="avg_pool2d"):
+    """The sum of each window over zero padding, divided by `divisor_override` or by the window's number of elements.
+
+    These include the padding if `count_include_pad`, but never what lies past it. Gradient: avg_pool_grad(g).
+    """
+
+    x: Tensor
+    kernel_size: Ints
+    stride: Ints = ()
+    padding: Ints = (0,)
+    ceil_mode: Bool = False
+    count_include_pad: Bool = True
+    divisor_override: Int | None
+    out: Result
+    aten = "avg_pool2d"
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    infer = _average_pool(2)
+    vjp = _average_pool_vjp(2)
+
+
+class AvgPool3dOp(FlambeauOp, name="avg_pool3d"):
+    """As avg_pool2d, over three dims.
+
+    Gradient: avg_pool_grad(g).
+    """
+
+    x: Tensor
+    kernel_size: Ints
+    stride: Ints = ()
+    padding: Ints = (0,)
+    ceil_mode: Bool = False
+    count_include_pad: Bool = True
+    divisor_override: Int | None
+    out: Result
+    aten = "avg_pool3d"
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    infer = _average_pool(3)
+    vjp = _average_pool_vjp(3)
+
+
+class AvgPoolGradOp(FlambeauOp, name="avg_pool_grad"):
+    """The gradient of sum(g * avg_pool(x)) by x, which has shape `input_shape`.
+
+    Gradient, with h that of the result: avg_pool(h).
+    """
+
+    g: Tensor
+    input_shape: Sizes
+    kernel_size: Ints
+    stride: Ints
+    padding: Ints
+    ceil_mode: Bool
+    count_include_pad: Bool
+    divisor_override: Int | None
+    out: Result
+    lowering = Lowering.RULE
+    recompute = CHEAP
+
+    def infer(op):
+        _require_float(op.g)
+        windows = _average_windows(op, len(op.kernel_size))
+        if not compatible(op.g, tensor_type(_pooled(windows, op.input_shape), op.g.element_type)):
+            raise VerificationError(f"g is {op.g}, but pooling {op.input_shape} gives {_pooled(windows, op.input_shape)}")
+        return tensor_type(op.input_shape, op.g.element_type)
+
+    def vjp(op, g):
+        pool = b.avg_pool2d if len(op.kernel_size) == 2 else b.avg_pool3d
+        parameters = (op.kernel_size, op.stride, op.padding, op.ceil_mode, op.count_include_pad, op.divisor_override)
+        return {"g": pool(g, *parameters)}
+
+
+# --- Adaptive --------------------------------------------------------------------------------------------------------
+
+
+def _require_static(x: Sequence[int], rank: int) -> list[int]:
+    if len(x) - rank not in (1, 2):
+        raise VerificationError(f"input of rank {len(x)}; {rank + 1} or {rank + 2} is needed")
+    if DYNAMIC in x[-rank:]:
+        raise VerificationError(f"adaptive pooling needs static spatial sizes, found {list(x)}")
+    return list(x[-rank:])
+
+
+def _adaptive_average(rank: int):
+    def infer(op):
+        _require_float(op.x)
+        _require_static(shape_of(op.x), rank)
+        if len(op.output_size) != rank or min(op.output_size) < 1:
+            raise VerificationError(f"output_size is {op.output_size}; {rank} numbers of at least 1 are needed")
+        return tensor_type([*shape_of(op.x)[:-rank], *op.output_size], op.x.element_type)
+
+    return infer
+
+
+class AdaptiveAvgPool2dOp(FlambeauOp, name="adaptive_avg_pool2d"):
+    """The mean of windows that divide the input into `output_size` parts: from i S / T rounded down to (i + 1) S / T up.
+
+    Gradient: of its decomposition.
+    """
+
+    x: Tensor
+    output_size: Ints
+    out: Result
+    aten = "_adaptive_avg_pool2d"
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+    infer = _adaptive_average(2)
+
+    def decompose(op):
+        return _adaptive_mean(op.x, op.output_size)
+
+
+class AdaptiveAvgPool3dOp(FlambeauOp, name="adaptive_avg_pool3d"):
+    """As adaptive_avg_pool2d, over three dims.
+
+    Gradient: of its decomposition.
+    """
+
+    x: Tensor
+    output_size: Ints
+    out: Result
+    aten = "_adaptive_avg_pool3d"
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+    infer = _adaptive_average(3)
+
+    def decompose(op):
+        return _adaptive_mean(op.x, op.output_size)
+
+
+def _adaptive_mean(x: ir.Value, output_size: Sequence[int]) -> ir.Value:
+    rank = len(output_size)
+    spatial = shape_of(x)[-rank:]
+    if all(size % parts == 0 for size, parts in zip(spatial, output_size, strict=True)):
+        kernel = [size // parts for size, parts in zip(spatial, output_size, strict=True)]
+        pool = b.avg_pool2d if rank == 2 else b.avg_pool3d
+        return pool(x, kernel, kernel, [0], False, True, None)
+    # One dim after the other as a product with the matrix of window weights, in f32 or wider.
+    element = x.type.element_type
+    compute = element if str(element) == "f64" else ir.F32Type.get()
+    out = b.cast(x, compute)
+    outer = len(shape_of(x)) - rank
+    for dim, parts in enumerate(output_size, outer):
+        out = _along(out, dim, lambda rows, size, parts=parts: b.mm(rows, _window_weights(size, parts, compute)))
+    return b.cast(out, element)
+
+
+def _along(x: ir.Value, dim: int, function) -> ir.Value:
+    """Apply a function of (rows, row length) -> rows to the vectors along one dim of x."""
+    end = len(shape_of(x)) - 1
+    last = b.transpose(x, dim, end) if dim != end else x
+    *outer, size = b.sizes(last)
+    rows = function(b.view(last, [b.multiply_sizes(outer), size]), size)
+    out = b.view(rows, [*outer, shape_of(rows)[1]])
+    return b.transpose(out, dim, end) if dim != end else out
+
+
+def _window_weights(size: int, parts: int, element: ir.Type) -> ir.Value:
+    """(size, parts): column i averages the i-th window."""
+    bounds = [(i * size // parts, -(-(i + 1) * size // parts)) for i in range(parts)]
+    rows = [[1.0 / (end - start) if start <= s < end else 0.0 for start, end in bounds] for s in range(size)]
+    return b.constant(_dense([v for row in rows for v in row], [size, parts], element))
+
+
+def _dense(values: Sequence[float], shape: Sequence[int], element: ir.Type) -> ir.Attribute:
+    code = "d" if str(element) == "f64" else "f"
+    return ir.DenseElementsAttr.get(memoryview(array(code, values)), shape=list(shape), type=element)
+
+
+class AdaptiveMaxPool2dOp(FlambeauOp, name="adaptive_max_pool2d"):
+    """The maximum, and its position, of windows that divide the input evenly into `output_size` parts.
+
+    Gradient: of its decomposition, max_pool2d_with_indices.
+    """
+
+    x: Tensor
+    output_size: Ints
+    out: Result
+    indices: Result
+    aten = "adaptive_max_pool2d"
+    lowering = Lowering.DECOMPOSE
+    recompute = COSTLY
+
+    def infer(op):
+        _require_float(op.x)
+        spatial = _require_static(shape_of(op.x), 2)
+        if len(op.output_size) != 2 or any(p < 1 or s % p for s, p in zip(spatial, op.output_size, strict=True)):
+            raise VerificationError(f"output_size {op.output_size} does not divide the spatial sizes {spatial}")
+        values = tensor_type([*shape_of(op.x)[:-2], *op.output_size], op.x.element_type)
+        return [values, with_element(values, ir.IntegerType.get_signless(64))]
+
+    def decompose(op):
+        kernel = [s // p for s, p in zip(shape_of(op.x)[-2:], op.output_size, strict=True)]
+        return b.max_pool2d_with_indices(op.x, kernel, kernel, [0], [1], False)

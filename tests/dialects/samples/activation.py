@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Samples of activation functions: on numbers around their kinks, on special values, in half precision, empty."""
+
+from typing import Any
+
+import torch
+
+from tests.dialects.sample import Sample
+
+NAN, INF = float("nan"), float("inf")
+SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 6.0, 7.0, 25.0, -25.0, 100.0, -100.0, INF, -INF, NAN])
+
+
+def activation(op: str, *extra: Any, id: str = "", smooth: bool = True, **options: Any) -> list[Sample]:
+    prefix = f"{id} " if id else ""
+    return [
+        Sample(op, lambda: [torch.randn(3, 4) * 2, *extra], id=id, grad2=smooth, **options),
+        Sample(op, lambda: [SPECIAL, *extra], id=f"{prefix}special", **options),
+        Sample(op, lambda: [torch.randn(9).bfloat16(), *extra], grad=(), id=f"{prefix}bf16"),
+        Sample(op, lambda: [torch.randn(9).half(), *extra], grad=(), id=f"{prefix}f16"),
+        Sample(op, lambda: [torch.randn(0, 3), *extra], id=f"{prefix}empty"),
+    ]
+
+
+SAMPLES = [
+    *activation("relu"),
+    Sample("relu", lambda: [torch.tensor([-2, 0, 3])], id="i64"),
+    *activation("leaky_relu", 0.1),
+    *activation("leaky_relu", -0.3, id="negative"),
+    Sample("prelu", lambda: [torch.randn(3, 4), torch.rand(3, 4)], grad2=True),
+    Sample("prelu", lambda: [SPECIAL, torch.full_like(SPECIAL, 0.25)], id="special"),
+    *activation("hardtanh", -1.0, 1.0),
+    *activation("hardtanh", 0.0, 6.0, id="relu6"),
+    *activation("hardtanh", 0, 6, id="ints"),
+    *activation("threshold", 0.5, -7.0),
+    *activation("elu", 1.0, 1, 1),
+    *activation("elu", 1.6732632423543772, 1.0507009873554805, 1, id="selu"),
+    *activation("elu", 0.7, 1.3, 0.5, id="scaled"),
+    *activation("celu", 1.0),
+    # 1 / alpha is exact: eager rounds it to f32 in the gradient.
+    *activation("celu", 0.5, id="scaled"),
+    *activation("sigmoid"),
+    *activation("log_sigmoid"),
+    *activation("gelu", "none"),
+    *activation("gelu", "tanh", id="tanh"),
+    *activation("silu"),
+    *activation("mish"),
+    *activation("softplus", 1, 20),
+    *activation("softplus", 2.5, 3, id="scaled"),
+    # Eager's gradient has 1/6 rounded to f32, and none of its own.
+    *activation("hardsigmoid", smooth=False, grad_tolerance=1e-7),
+    *activation("hardswish"),
+    *activation("hardshrink", 0.5),
+    *activation("softshrink", 0.5),
+]
