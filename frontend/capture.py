@@ -269,9 +269,7 @@ class _Trace:
         graph.eliminate_dead_code(is_impure_node=_has_effects)
         for node in reversed(graph.nodes):
             node.meta.setdefault(NODE_RECORD, NodeRecord(torch.is_grad_enabled(), ()))
-            if (
-                node.op == "call_function" and not node.stack_trace
-            ):  # size arithmetic: the line of who needs it
+            if node.op == "call_function" and not node.stack_trace:  # size arithmetic; its user's line
                 node.stack_trace = next((user.stack_trace for user in node.users if user.stack_trace), None)
             if node.op == "get_attr" and isinstance(getattr(module, node.target), FakeTensor):
                 reason = "a fake tensor made outside the graph is used"

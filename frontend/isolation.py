@@ -22,7 +22,7 @@ def isolated() -> Iterator[None]:
     with compile_lock:
         before = _random_states()
         try:
-            with thread_state_restored():
+            with thread_state_restored(), _without_inference_mode():
                 yield
         finally:
             after = _random_states()
@@ -54,6 +54,14 @@ def thread_state_restored() -> Iterator[None]:
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)
         torch.set_grad_enabled(grad_enabled)
+
+
+@contextmanager
+def _without_inference_mode() -> Iterator[None]:
+    """Leave inference mode, as Dynamo does: in it, ops arrive at dispatch modes that hide what they write."""
+    grad_enabled = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(grad_enabled):
+        yield
 
 
 @contextmanager

@@ -68,8 +68,7 @@ class Recorder(TorchDispatchMode):
     """The outermost dispatch mode of one graph's trace.
 
     A result's autograd state exists only after the op's autograd kernel has returned, that is after this mode has:
-    records wait in `_pending` and are settled when the next op arrives. The exception is `detach`, which autograd
-    kernels call themselves.
+    records wait in `_pending` and are settled when the next op arrives.
     """
 
     supports_higher_order_operators = True
@@ -87,8 +86,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
             return func(*args, **kwargs)
-        if func is not torch.ops.aten.detach.default:
-            self.settle()
+        self.settle()
         if isinstance(func, OpOverload):
             if func._schema.name in _STORAGE_SURGERY:
                 reason = "it changes the storage behind a tensor"
@@ -165,7 +163,7 @@ class Recorder(TorchDispatchMode):
             dtype=value.dtype,
             device=value.fake_device,
             storage=self._state.storage_number(value),
-            version=0 if value.is_inference() else value._version,
+            version=value._version,
             requires_grad=value.requires_grad,
             is_leaf=value.is_leaf,
             is_view=base is not None,

@@ -87,13 +87,19 @@ def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> set[ir.Value]:
     """The values that depend differentiably on `roots`."""
     active = set(roots)
     for op in fn.operations(block)[:-1]:
-        cls = OPS.get(op.name)
-        if cls is None or isinstance(cls.vjp, NotDifferentiable):
-            continue
         if any(operand in active for operand in op.operands):
-            constant = {getattr(op.opview, name) for name in cls.nondifferentiable}
-            active.update(r for r in op.results if _can_carry_gradient(r) and r not in constant)
+            active.update(r for r in _differentiable_results(op) if _can_carry_gradient(r))
     return active
+
+
+def _differentiable_results(op: ir.Operation) -> list[ir.Value]:
+    if custom_vjp.has_backward(op):
+        return custom_vjp.differentiable_results(op)
+    cls = OPS.get(op.name)
+    if cls is None or isinstance(cls.vjp, NotDifferentiable):
+        return []
+    constant = {getattr(op.opview, name) for name in cls.nondifferentiable}
+    return [r for r in op.results if r not in constant]
 
 
 class _Gradients:

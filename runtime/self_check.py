@@ -2,8 +2,8 @@
 """Computes a few ops on a GPU once per process and refuses the device if a number is wrong.
 
 IREE's GPU code can be silently wrong where its idea of the device is: with another subgroup size, small matmuls and
-mean reductions came out as garbage. On a device with subgroups of 8, each of these three showed it for each of 16, 32 and 64;
-other shapes, odd ones above all, did not.
+reductions came out as garbage. On a device with subgroups of 8, each of these three showed it for each of 16, 32 and
+64; other shapes, odd ones above all, did not.
 """
 
 import threading
@@ -12,7 +12,7 @@ import torch
 
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import Device
-from flambeau.runtime.errors import BackendNotAvailableError
+from flambeau.runtime.errors import BackendNotAvailableError, CompileError, ExecutionError, LoadError
 from flambeau.runtime.executable import Executable, ResultSpec
 from flambeau.runtime.iree_compiler import compile_module
 
@@ -59,7 +59,10 @@ def check_device(backend: Backend, device: Device) -> None:
 
 def _failures(backend: Backend, device: Device) -> str:
     """The checks that are off by more than 1e-5 of the largest value, with by how much; empty if none."""
-    executable = Executable(compile_module(_MODULE, backend), device)
+    try:
+        executable = Executable(compile_module(_MODULE, backend), device)
+    except (CompileError, LoadError) as error:
+        return f"it cannot be run: {error}"
     generator = torch.Generator().manual_seed(0)
     a, b, c, d = (
         torch.randn(shape, generator=generator) for shape in ((2, 64), (64, 10), (4, 1024), (4, 128))
@@ -71,7 +74,11 @@ def _failures(backend: Backend, device: Device) -> str:
     }
     failures = []
     for name, (arguments, expected) in checks.items():
-        (result,) = executable.function(name, [ResultSpec(torch.float32)])(arguments)
+        try:
+            (result,) = executable.function(name, [ResultSpec(torch.float32)])(arguments)
+        except ExecutionError as error:
+            failures.append(str(error))
+            continue
         assert isinstance(result, torch.Tensor)
         error = ((result.double() - expected).abs().max() / expected.abs().max()).item()
         if not error < 1e-5:  # also true for NaN

@@ -9,6 +9,7 @@ FAMILIES = (
     "constant",
     "convolution",
     "elementwise",
+    "index",
     "linear_algebra",
     "loss",
     "normalization",

@@ -110,7 +110,7 @@ class MseLossOp(FlambeauOp, name="mse_loss"):
 class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
     """With d = |x - target|: d^2 / (2 beta) where d < beta, else d - beta / 2; reduced.
 
-    Gradient: g (x - target) / beta where d < beta, else g sign(x - target); and its negative.
+    Gradient: g times (x - target) / beta, limited to [-1, 1]; and its negative.
     """
 
     x: Tensor
@@ -129,10 +129,10 @@ class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
 
     def vjp(op, g):
         difference = _difference(op)
-        slope = b.sign(difference)
-        if op.beta:
-            near = b.lt(b.abs(difference), op.beta)
-            slope = b.where(near, b.mul(difference, 1.0 / op.beta), slope)
+        # Where beta is 0, eager's slope at 0 is -1.
+        inner = b.mul(difference, 1.0 / op.beta) if op.beta else difference
+        slope = b.where(b.ge(difference, op.beta), 1.0, inner)
+        slope = b.where(b.le(difference, -op.beta), -1.0, slope)
         return _difference_vjp(op, g, slope)
 
     def decompose(op):

@@ -37,10 +37,12 @@ def _reduce(o: t.Lowered, name: str, x: ir.Value, dims: list[int], type_: ir.Typ
         if is_low_precision(partial):
             partial = with_element(partial, ir.F32Type.get())
         x = t.call(name, [x, t.ints([last]), t.bool_(True), dtype], t.torch_type(partial))
-    return t.call(name, [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)  # type: ignore[no-any-return]
+    return t.call(name, [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
 
 
-_TRANSPARENT = {f"flambeau.{name}" for name in ("view", "unsqueeze", "squeeze", "transpose", "t", "permute", "to_dtype")}
+_TRANSPARENT = {
+    f"flambeau.{name}" for name in ("view", "unsqueeze", "squeeze", "transpose", "t", "permute", "to_dtype")
+}
 
 
 def _is_product_with_broadcast(x: ir.Value) -> bool:

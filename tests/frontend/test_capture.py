@@ -237,10 +237,12 @@ def test_grad_mode_is_recorded_per_node() -> None:
 def test_caller_without_grad(mode: Callable[[], Any]) -> None:
     model = nn.Linear(3, 2)
     with mode():
-        captured = through_dynamo(model, torch.ones(4, 3))
-    assert not captured.grad_enabled
-    assert not any(o.tensor.requires_grad for o in captured.outputs if o.tensor)
-    assert targets(captured) == [aten.t.default, aten.addmm.default]  # opened in inference mode too
+        both = through_dynamo(model, torch.ones(4, 3)), capture(model, [torch.ones(4, 3)])
+    for captured in both:
+        assert not captured.grad_enabled
+        assert not any(o.tensor.requires_grad for o in captured.outputs if o.tensor)
+        assert targets(captured) == [aten.t.default, aten.addmm.default]  # opened in inference mode too
+        assert [r.shape for n in calls(captured) for r in record(n).results if r] == [(3, 2), (4, 2)]
 
 
 def test_write_hidden_in_a_torch_function() -> None:
@@ -327,9 +329,14 @@ def test_user_function_inner_graphs_share_storage_numbers_and_locations() -> Non
         def backward(ctx: Any, grad: torch.Tensor) -> Any:
             return grad * 2, None
 
-    counter = torch.zeros(())
-    captured = through_dynamo(lambda x, c: Count.apply(x, c), torch.ones(2, requires_grad=True), counter)
-    node = the(captured, USER_FUNCTION)
+    def function(x: torch.Tensor, counter: torch.Tensor) -> torch.Tensor:
+        Count.apply(x, counter)
+        counter.mul_(2)
+        return x + 1
+
+    captured = through_dynamo(function, torch.ones(2, requires_grad=True), torch.zeros(()))
+    node = the(captured, USER_FUNCTION)  # it writes: it stays although its result is not used
+    assert [r.version for r in record(the(captured, aten.mul_.Tensor)).results if r] == [2]
     (c,) = [i for i in captured.inputs if i.written]
     assert c.tensor is not None
     assert c.tensor.dtype == torch.float32 and c.tensor.shape == ()
@@ -387,6 +394,32 @@ def test_attention_under_autocast() -> None:
     assert targets(captured) == [aten._to_copy.default] * 4 + [SDPA]
     assert [r.dtype for r in record(the(captured, SDPA)).results if r] == [eager.dtype] == [torch.bfloat16]
     torch.testing.assert_close(captured.graph_module(*args)[0], eager)
+
+
+def test_autocast_casts_are_made_anew_in_each_trace() -> None:
+    """Autocast's cache of casts would hand the main trace one that was made while finding out attention's result."""
+    q = torch.randn(1, 2, 3, 8, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        captured = through_dynamo(lambda q: lower(q, q, q) @ q.transpose(2, 3), q)
+    assert targets(captured).count(aten._to_copy.default) == 4
+
+
+def test_torch_finds_the_trace_s_own_fake_mode() -> None:
+    found: list[bool] = []
+
+    @torch.library.custom_op("flambeau_tests::look", mutates_args=())
+    def look(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @look.register_fake
+    def _(x: torch.Tensor) -> torch.Tensor:
+        assert isinstance(x, torch._subclasses.FakeTensor)
+        found.append(torch._guards.detect_fake_mode([x]) is x.fake_mode)
+        return torch.empty_like(x)
+
+    through_dynamo(lambda x: look(x), torch.ones(2))
+    assert len(found) >= 2
+    assert all(found)
 
 
 def test_attention_under_vmap_is_opened() -> None:
@@ -493,14 +526,15 @@ def test_dropout_that_does_nothing_returns_its_argument() -> None:
     assert captured.outputs[0].is_input == 0
 
 
+@pytest.mark.parametrize("way", ["dynamo", "direct"])
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_batch_norm(mode: Callable[[], Any]) -> None:
+def test_batch_norm(mode: Callable[[], Any], way: str) -> None:
     model, x = nn.BatchNorm1d(3), torch.randn(4, 3)
     with mode():
-        train = through_dynamo(model, x)
+        train = through_dynamo(model, x) if way == "dynamo" else capture(model, [x])
         model.eval()
         torch._dynamo.reset()
-        evaluated = through_dynamo(model, x)
+        evaluated = through_dynamo(model, x) if way == "dynamo" else capture(model, [x])
     written = {i.source.rpartition(".")[2] for i in train.inputs if i.written}
     assert written == {"running_mean", "running_var", "num_batches_tracked"}
     assert aten._native_batch_norm_legit.default in targets(train)
