@@ -161,15 +161,6 @@ def multiply_sizes(values: Sequence[int | ir.Value]) -> int | ir.Value:
     return product
 
 
-def add_sizes(x: int | ir.Value, y: int | ir.Value) -> int | ir.Value:
-    """The sum of two sizes, an int if both are."""
-    if isinstance(x, int) and isinstance(y, int):
-        return x + y
-    if isinstance(x, int) and x == 0:
-        return y
-    return arith.addi(as_index(x), as_index(y))
-
-
 def divide_size(value: int | ir.Value, divisor: int) -> int | ir.Value:
     """The quotient of a size that is a multiple of `divisor`."""
     return value // divisor if isinstance(value, int) else arith.floordivsi(value, index_constant(divisor))

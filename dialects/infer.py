@@ -63,6 +63,13 @@ def require_broadcastable(name: str, type_: ir.Type, shape: Sequence[int]) -> No
         raise VerificationError(f"operand '{name}' of type {type_} does not broadcast to shape {list(shape)}")
 
 
+def check_dim(name: str, dim: int, rank: int) -> int:
+    """Refuse a dim that is not in [0, rank); 0-d tensors count as having one dim."""
+    if not 0 <= dim < max(rank, 1):
+        raise VerificationError(f"'{name}' is {dim}, which is not in [0, {rank}) for a tensor of rank {rank}")
+    return dim
+
+
 def normalize_dim(dim: int, rank: int) -> int:
     """A dim in [0, rank); 0-d tensors count as having one dim, as in ATen."""
     rank = max(rank, 1)

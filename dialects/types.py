@@ -71,6 +71,11 @@ def is_integer(type_: ir.Type) -> bool:
     return isinstance(type_.element_type if is_tensor(type_) else type_, ir.IntegerType)
 
 
+def is_unsigned(type_: ir.Type) -> bool:
+    """True for ui8, or a tensor of it."""
+    return str(type_.element_type if is_tensor(type_) else type_) == "ui8"
+
+
 def is_bool(type_: ir.Type) -> bool:
     """True for i1, or a tensor of it."""
     return str(type_.element_type if is_tensor(type_) else type_) == "i1"

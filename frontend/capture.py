@@ -552,7 +552,7 @@ def _refake(fake_mode: FakeTensorMode, context: TracingContext, value: Any, name
     _refuse_input(value, name)
     symbolic_context = context.tensor_to_context.get(value)  # type: ignore[no-untyped-call]
     if symbolic_context is None:
-        return fake_mode.from_tensor(value, static_shapes=True)
+        return fake_mode.from_tensor(_outside_inference(value), static_shapes=True)
     # Without the source torch would invent new symbols, which none of Dynamo's guards and relations cover.
     return fake_mode.from_tensor(
         value, source=symbolic_context.tensor_source, symbolic_context=symbolic_context
@@ -562,11 +562,20 @@ def _refake(fake_mode: FakeTensorMode, context: TracingContext, value: Any, name
 def _fake_of(fake_mode: FakeTensorMode, value: torch.Tensor, name: str, dynamic_dims: Sequence[int]) -> Any:
     """A fake of a real tensor; only the named dimensions get symbols."""
     _refuse_input(value, name)
+    value = _outside_inference(value)
     if not dynamic_dims:
         return fake_mode.from_tensor(value, static_shapes=True)
     dynamic = {dim % value.dim() for dim in dynamic_dims}
     sizes = [DimDynamic.DYNAMIC if dim in dynamic else DimDynamic.STATIC for dim in range(value.dim())]
     return fake_mode.from_tensor(value, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
+
+
+def _outside_inference(value: torch.Tensor) -> torch.Tensor:
+    """A tensor without version counter (made in inference mode) as an ordinary one over the same storage."""
+    if not value.is_inference():
+        return value
+    ordinary = torch.empty(0, dtype=value.dtype, device=value.device)
+    return ordinary.set_(value.untyped_storage(), value.storage_offset(), value.shape, value.stride())
 
 
 def _refuse_input(value: torch.Tensor, name: str) -> None:

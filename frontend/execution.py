@@ -37,12 +37,16 @@ def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
     facts = read_signature(function)
     facts = replace(facts, results=facts.results + tuple(updates.values()))
     references = [i for i, t in enumerate(function.type.inputs) if isinstance(t, RefType)]
+    written = [r.updates for r in facts.results if r.updates is not None]
     prepared = interpreter.Module(module).function(name)
 
     def execute(arguments: Sequence[Any]) -> list[Any]:
         values = list(arguments)
+        for index in written:
+            # The caller's tensor is written after the call; what autograd saves meanwhile must not change with it.
+            values[index] = arguments[index].clone()
         for index in references:
-            values[index] = interpreter.Place(arguments[index])
+            values[index] = interpreter.Place(values[index])
         results = prepared(*values)
         return _finished([*results, *(values[index].load() for index in updates)], facts, arguments)
 

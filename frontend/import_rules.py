@@ -184,7 +184,7 @@ def _ones(importer: "Importer", **_: Any) -> ir.Value:
 def _arange(importer: "Importer", end: Any, start: Any = 0, step: Any = 1, **_: Any) -> ir.Value:
     type_ = importer.result_type()
     compute = type_.element_type
-    size = b.as_index(importer.result_sizes()[0])
+    size = importer.result_sizes()[0]
     positions = b.iota(size, element_type("int64") if is_integer(compute) else compute)
     if step != 1:
         positions = b.mul(positions, _number(importer, step, positions))

@@ -80,6 +80,8 @@ class Symbols:
             # Sizes of a written argument: reading it is harmless, the size never changes.
             tensor = b.ref_load(argument) if not isinstance(argument.type, ir.RankedTensorType) else argument
             return b.dim(tensor, dim)
+        if isinstance(expr, sympy.Pow) and isinstance(expr.exp, sympy.Integer) and expr.exp > 0:
+            return b.multiply_sizes([self._emit(expr.base)] * int(expr.exp))
         combine = _COMBINE.get(expr.func)
         if combine is None:
             raise TypeError(f"size {expr}: {expr.func.__name__} is not supported in sizes")

@@ -15,6 +15,7 @@ FAMILIES = (
     "normalization",
     "pooling",
     "random",
+    "rearrange",
     "reduce",
     "reference",
     "shape",

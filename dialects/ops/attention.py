@@ -140,8 +140,8 @@ def _masked_softmax(op, scores: ir.Value, length, source) -> ir.Value:
     if op.is_causal:
         # A comparison with iota, which fuses. Source 0 is never masked, so no row is without any.
         i32 = ir.IntegerType.get_signless(32)
-        rows = b.expand(b.unsqueeze(b.iota(b.as_index(length), i32), 1), [length, source])
-        columns = b.expand(b.unsqueeze(b.iota(b.as_index(source), i32), 0), [length, source])
+        rows = b.expand(b.unsqueeze(b.iota(length, i32), 1), [length, source])
+        columns = b.expand(b.unsqueeze(b.iota(source, i32), 0), [length, source])
         return b.softmax(b.where(b.expand_to(b.le(columns, rows), scores), scores, float("-inf")), last)
     if op.attn_mask is None:
         return b.softmax(scores, last)

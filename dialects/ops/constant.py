@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Constants, sizes as values, and values made from sizes."""
 
-from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import normalize_dim
 from flambeau.dialects.opdef import (
     CHEAP,
     DType,
@@ -14,6 +12,7 @@ from flambeau.dialects.opdef import (
     NotDifferentiable,
     Raw,
     Result,
+    Size,
     Tensor,
     VerificationError,
 )
@@ -66,7 +65,7 @@ class SizeToTensorOp(FlambeauOp, name="size_to_tensor"):
 class IotaOp(FlambeauOp, name="iota"):
     """0, 1, ..., size - 1 along a single dim."""
 
-    size: Index
+    size: Size
     dtype: DType
     out: Result
     recompute = CHEAP
@@ -74,4 +73,4 @@ class IotaOp(FlambeauOp, name="iota"):
     vjp = NotDifferentiable("positions carry no gradient")
 
     def infer(op):
-        return tensor_type([-1], op.dtype)
+        return tensor_type([op.size], op.dtype)

@@ -9,7 +9,7 @@ Among several writes without accumulation to one position, which one stays is un
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import merge_shapes
+from flambeau.dialects.infer import check_dim, merge_shapes
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
@@ -26,7 +26,7 @@ from flambeau.dialects.opdef import (
     VerificationError,
     aten,
 )
-from flambeau.dialects.types import DYNAMIC, compatible, is_bool, is_float, shape_of, tensor_type, with_element
+from flambeau.dialects.types import DYNAMIC, compatible, is_bool, shape_of, tensor_type, with_element
 
 _POSITIONS = NotDifferentiable("positions carry no gradient")
 
@@ -38,11 +38,6 @@ def _i64():
 def _check_index(name, type_):
     if str(type_.element_type) not in ("i64", "i32"):
         raise VerificationError(f"operand '{name}' must hold i64 or i32 positions, found {type_}")
-
-
-def _check_dim(dim, rank):
-    if not 0 <= dim < max(rank, 1):
-        raise VerificationError(f"'dim' is {dim}, which is not in [0, {rank}) for a tensor of rank {rank}")
 
 
 def _expect(name, type_, shape, element):
@@ -72,7 +67,7 @@ def _i64_index(index):
 
 def _infer_index_select(op):
     shape = shape_of(op.x)
-    _check_dim(op.dim, len(shape))
+    check_dim("dim", op.dim, len(shape))
     _check_index("index", op.index)
     if not shape or op.index.rank != 1:
         raise VerificationError(f"needs x with dims and an index of rank 1, not {op.x} and {op.index}")
@@ -186,18 +181,18 @@ def _indexed_shape(op):
     if not op.indices or len(op.indices) != len(op.dims) or list(op.dims) != sorted(set(op.dims)):
         raise VerificationError("needs one index tensor per entry of 'dims', which must ascend")
     for dim in op.dims:
-        _check_dim(dim, len(shape))
+        check_dim("dims", dim, len(shape))
     for index in op.indices:
         _check_index("indices", index)
         if not compatible(index, op.indices[0]):
-            raise VerificationError(f"index tensors differ: {op.indices[0]} and {index} (broadcast with flambeau.expand)")
+            raise VerificationError(f"index tensors differ: {op.indices[0]} and {index}; use flambeau.expand")
     common = merge_shapes(*(shape_of(i) for i in op.indices))
     rest = [s for i, s in enumerate(shape) if i not in op.dims]
     at = index_position(op.dims)
     return [*rest[:at], *common, *rest[at:]]
 
 
-def index_position(dims):
+def index_position(dims: list[int]) -> int:
     """Which dim of the result the dims of the indices start at: ATen keeps their place if `dims` are neighbours."""
     return dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
 
@@ -306,7 +301,7 @@ class TakeOp(FlambeauOp, name="take"):
 def _check_along(op):
     """`index` has the rank of `x`, and outside `dim` at most its sizes."""
     shape, index = shape_of(op.x), shape_of(op.index)
-    _check_dim(op.dim, len(shape))
+    check_dim("dim", op.dim, len(shape))
     _check_index("index", op.index)
     if len(shape) != len(index):
         raise VerificationError(f"index {op.index} and {op.x} differ in rank")
@@ -510,7 +505,7 @@ class EmbeddingDenseBackwardOp(FlambeauOp, name="embedding_dense_backward"):
     def infer(op):
         _check_index("indices", op.indices)
         *outer, columns = shape_of(op.grad)
-        if not compatible(with_element(op.indices, op.grad.element_type), tensor_type(outer, op.grad.element_type)):
+        if not compatible(op.indices, tensor_type(outer, op.indices.element_type)):
             raise VerificationError(f"'grad' is {op.grad}, which does not fit indices {op.indices}")
         return tensor_type([op.num_weights, columns], op.grad.element_type)
 
@@ -565,7 +560,7 @@ class SortOp(FlambeauOp, name="sort"):
     recompute = COSTLY
 
     def infer(op):
-        _check_dim(op.dim, op.x.rank)
+        check_dim("dim", op.dim, op.x.rank)
         return [op.x, with_element(op.x, _i64())]
 
     def vjp(op, g_values, g_indices):
@@ -591,7 +586,7 @@ class TopkOp(FlambeauOp, name="topk"):
 
     def infer(op):
         shape = shape_of(op.x)
-        _check_dim(op.dim, len(shape))
+        check_dim("dim", op.dim, len(shape))
         if shape:
             if DYNAMIC not in (op.k, shape[op.dim]) and op.k > shape[op.dim]:
                 raise VerificationError(f"'k' is {op.k}, more than dim {op.dim} of {op.x} has")
@@ -625,7 +620,7 @@ class BucketizeOp(FlambeauOp, name="bucketize"):
 
     def infer(op):
         if op.boundaries.rank != 1 or op.boundaries.element_type != op.x.element_type:
-            raise VerificationError(f"'boundaries' must have rank 1 and the element type of {op.x}, found {op.boundaries}")
+            raise VerificationError(f"'boundaries' is {op.boundaries}, not of rank 1 and the element type of {op.x}")
         return with_element(op.x, _i64())
 
     def decompose(op):

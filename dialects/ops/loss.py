@@ -313,7 +313,7 @@ class _NllParts:
 
     def _chosen(self) -> ir.Value:
         """Where x's class is the target's: a comparison with iota, which unlike a gather fuses with its consumers."""
-        iota = b.iota(b.as_index(b.size(self.x, self.class_dim)), self.target.type.element_type)
+        iota = b.iota(b.size(self.x, self.class_dim), self.target.type.element_type)
         return b.eq(self._spread_over_classes(iota), self.spread_over_classes(self.target))
 
     def spread_over_classes(self, per_target: ir.Value) -> ir.Value:

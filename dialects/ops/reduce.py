@@ -25,7 +25,7 @@ from flambeau.dialects.opdef import (
     VerificationError,
     aten,
 )
-from flambeau.dialects.types import is_float, is_integer, is_low_precision, shape_of, tensor_type
+from flambeau.dialects.types import is_float, is_integer, is_low_precision, is_unsigned, shape_of, tensor_type
 
 _TRUTH_VALUES = NotDifferentiable("truth values carry no gradient")
 _INDICES = NotDifferentiable("indices carry no gradient")
@@ -133,26 +133,27 @@ class ProdOp(FlambeauOp, name="prod"):
         return tensor_type(reduced_shape(op.x, None if op.dim is None else [op.dim], op.keepdim), element)
 
     def vjp(op, g):
-        # The product of the others is made of the elements before and after: no division by an element that is 0.
-        x = op.x
+        x, dim = op.x, op.dim
         if not shape_of(x):
             return {"x": g}
-        dim, flat = op.dim, x
         if dim is None:
-            dim, flat = 0, b.view(x, [b.multiply_sizes(b.sizes(x))])
-        others = _product_of_others(flat, normalize_dim(dim, len(shape_of(flat))))
-        others = others if op.dim is not None else b.view(others, b.sizes(x))
-        return {"x": b.mul(_restore_dim(g, x, op.dim, op.keepdim), others)}
+            x, dim = b.view(x, [b.multiply_sizes(b.sizes(x))]), 0
+        dim = normalize_dim(dim, len(shape_of(x)))
+        # The square is the price of being right at 0, where out / x is not; the second derivative included.
+        square, row, column = _square(x, dim)
+        last = len(shape_of(x)) - 1
+        others = b.transpose(b.prod(b.where(b.eq(row, column), 1, square), last + 1), dim, last)
+        others = b.view(others, b.sizes(op.x)) if op.dim is None else others
+        return {"x": b.mul(_restore_dim(g, op.x, op.dim, op.keepdim), others)}
 
 
-def _product_of_others(x, dim):
-    """For each element, the product of all other elements along `dim`: those before it times those after it."""
-    one = b.full([1 if i == dim else s for i, s in enumerate(b.sizes(x))], 1, x.type.element_type)
-
-    def before(y):
-        return b.cumprod(b.slice(b.cat([one, y], dim), dim, 0, b.size(x, dim), 1), dim)
-
-    return b.mul(before(x), b.flip(before(b.flip(x, [dim])), [dim]))
+def _square(x, dim):
+    """`x` with `dim` moved to the end and repeated: [.., i, k] is x[.., k]; and the tensors of all i and all k."""
+    last = len(shape_of(x)) - 1
+    rows = b.unsqueeze(b.transpose(x, dim, last), last)
+    sizes = b.sizes(rows)
+    square = b.expand(rows, [*sizes[:-2], sizes[-1], sizes[-1]])
+    return square, positions(square, last), positions(square, last + 1)
 
 
 class CumsumOp(FlambeauOp, name="cumsum"):
@@ -188,7 +189,7 @@ class CumprodOp(FlambeauOp, name="cumprod"):
     dim: Int
     out: Result
     aten = aten("cumprod", "x", "dim", None)
-    lowering = Lowering.RULE
+    lowering = Lowering.DECOMPOSE
     recompute = COSTLY
 
     def infer(op):
@@ -196,25 +197,31 @@ class CumprodOp(FlambeauOp, name="cumprod"):
         return tensor_type(shape_of(op.x), _type("i64") if is_integer(op.x) else op.x.element_type)
 
     def vjp(op, g):
-        # [.., i, k] holds the product up to k with element i left out. The square is the price of being right at 0.
-        x, last = op.x, len(shape_of(op.x)) - 1
-        if last < 0:
+        if not shape_of(op.x):
             return {"x": g}
+        last = len(shape_of(op.x)) - 1
         dim = normalize_dim(op.dim, last + 1)
-        x, g = b.transpose(x, dim, last), b.transpose(g, dim, last)
-        square = b.unsqueeze(x, last)
-        rows = b.sizes(x)
-        square = b.expand(square, [*rows, rows[-1]])
-        row, column = positions(square, last), positions(square, last + 1)
+        # [.., i, k] becomes the product up to k with element i left out.
+        square, row, column = _square(op.x, dim)
         others = b.cumprod(b.where(b.eq(row, column), 1, square), last + 1)
-        weighted = b.mul(b.expand_to(b.unsqueeze(g, last), square), b.where(b.ge(column, row), others, 0))
+        g = b.expand_to(b.unsqueeze(b.transpose(g, dim, last), last), square)
+        weighted = b.mul(g, b.where(b.ge(column, row), others, 0))
         return {"x": b.transpose(b.sum(weighted, [last + 1]), dim, last)}
+
+    def decompose(op):
+        element = op.out.type.element_type
+        if not shape_of(op.x):
+            return b.cast(op.x, element)
+        last = len(shape_of(op.x)) - 1
+        dim = normalize_dim(op.dim, last + 1)
+        square, row, column = _square(b.cast(op.x, element), dim)
+        return b.transpose(b.prod(b.where(b.le(column, row), square, 1), last + 1), dim, last)
 
 
 def positions(x, dim):
     """The index along `dim` of each element of `x`, as i64."""
     size = b.size(x, dim)
-    line = b.iota(b.as_index(size), _type("i64"))
+    line = b.iota(size, _type("i64"))
     rank = len(shape_of(x))
     if rank > 1:
         line = b.view(line, [size if i == dim else 1 for i in range(rank)])
@@ -463,6 +470,7 @@ class AmaxOp(FlambeauOp, name="amax"):
     keepdim: Bool = False
     out: Result
     aten = "amax"
+    lowering = Lowering.RULE
     recompute = CHEAP
     infer = reduction()
 
@@ -481,6 +489,7 @@ class AminOp(FlambeauOp, name="amin"):
     keepdim: Bool = False
     out: Result
     aten = "amin"
+    lowering = Lowering.RULE
     recompute = CHEAP
     infer = reduction()
 
@@ -676,7 +685,7 @@ class ArgminOp(FlambeauOp, name="argmin"):
 
 def _truth(op):
     """bool, but uint8 for uint8, as in ATen. Here no dims are None, and an empty list reduces nothing."""
-    element = op.x.element_type if str(op.x.element_type) == "ui8" else _type("i1")
+    element = op.x.element_type if is_unsigned(op.x) else _type("i1")
     shape = shape_of(op.x) if op.dims == [] else reduced_shape(op.x, op.dims, op.keepdim)
     return tensor_type(shape, element)
 

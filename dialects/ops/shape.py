@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Views and layout: ops that move elements without computing with them, and the scatters that write through views.
+"""Views, the scatters that write through them, and joins.
 
-What has a static answer is normalized by whoever builds these ops: dims are in [0, rank), sizes are explicit (no -1 that
-means "infer" or "keep": -1 is a dynamic size), slices satisfy 0 <= start <= end <= size, indices are in [0, size).
-`?` is never a size that broadcasts or squeezes: only a dim of static size 1 does.
+What has a static answer is normalized by whoever builds these ops: dims are in [0, rank), sizes are explicit (-1 is a
+dynamic size, never "infer" or "keep"), slices satisfy 0 <= start <= end <= size, indices are in [0, size). `?` is never
+a size that broadcasts: only a dim of static size 1 does.
 """
 
 from math import prod
@@ -11,14 +11,13 @@ from math import prod
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import merge_shapes
+from flambeau.dialects.infer import check_dim, merge_shapes
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
     Int,
     Ints,
     Lowering,
-    Number,
     Result,
     Size,
     Sizes,
@@ -27,21 +26,6 @@ from flambeau.dialects.opdef import (
     aten,
 )
 from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type
-
-
-def _dim(name, dim, rank):
-    """Check that a dim is normalized."""
-    if not 0 <= dim < max(rank, 1):
-        raise VerificationError(f"'{name}' is {dim}, which is not in [0, {rank}) for a tensor of rank {rank}")
-    return dim
-
-
-def _same_element(names, types):
-    for name, type_ in zip(names[1:], types[1:], strict=True):
-        if type_.element_type != types[0].element_type:
-            raise VerificationError(
-                f"operands '{names[0]}' and '{name}' differ in element type: {types[0]} and {type_}"
-            )
 
 
 def _expect_part(name, type_, shape, element):
@@ -76,7 +60,7 @@ class ExpandOp(FlambeauOp, name="expand"):
         result = list(op.shape[:added])
         for have, want in zip(shape, op.shape[added:], strict=True):
             if have not in (1, DYNAMIC, want) and want != DYNAMIC:
-                raise VerificationError(f"cannot expand {op.x} to shape {list(op.shape)}: size {have} is neither 1 nor {want}")
+                raise VerificationError(f"cannot expand {op.x} to {list(op.shape)}: size {have} is neither 1 nor {want}")
             result.append(want if have == 1 or have == DYNAMIC else have)
         return tensor_type(result, op.x.element_type)
 
@@ -146,7 +130,7 @@ class UnsqueezeOp(FlambeauOp, name="unsqueeze"):
 
     def infer(op):
         shape = shape_of(op.x)
-        _dim("dim", op.dim, len(shape) + 1)
+        check_dim("dim", op.dim, len(shape) + 1)
         return tensor_type([*shape[: op.dim], 1, *shape[op.dim :]], op.x.element_type)
 
     def vjp(op, g):
@@ -173,7 +157,7 @@ class SqueezeOp(FlambeauOp, name="squeeze"):
     def infer(op):
         shape = shape_of(op.x)
         for dim in op.dims:
-            if shape[_dim("dims", dim, len(shape))] not in (1, DYNAMIC):
+            if shape[check_dim("dims", dim, len(shape))] not in (1, DYNAMIC):
                 raise VerificationError(f"dim {dim} of {op.x} is not of size 1")
         return tensor_type([s for i, s in enumerate(shape) if i not in op.dims], op.x.element_type)
 
@@ -239,7 +223,7 @@ class TransposeOp(FlambeauOp, name="transpose"):
 
     def infer(op):
         shape = shape_of(op.x)
-        i, j = (_dim(name, d, len(shape)) for name, d in (("dim0", op.dim0), ("dim1", op.dim1)))
+        i, j = (check_dim(name, d, len(shape)) for name, d in (("dim0", op.dim0), ("dim1", op.dim1)))
         if shape:
             shape[i], shape[j] = shape[j], shape[i]
         return tensor_type(shape, op.x.element_type)
@@ -282,7 +266,7 @@ class TOp(FlambeauOp, name="t"):
 def _sliced_shape(op):
     """The shape of x[start:end:step] along `dim`."""
     shape = shape_of(op.x)
-    size = shape[_dim("dim", op.dim, len(shape))] if shape else None
+    size = shape[check_dim("dim", op.dim, len(shape))] if shape else None
     if size is None:
         raise VerificationError("cannot slice a tensor of rank 0")
     if op.step < 1:
@@ -353,7 +337,7 @@ def _selected_shape(op):
     shape = shape_of(op.x)
     if not shape:
         raise VerificationError("cannot select from a tensor of rank 0")
-    size = shape.pop(_dim("dim", op.dim, len(shape)))
+    size = shape.pop(check_dim("dim", op.dim, len(shape)))
     if op.index != DYNAMIC and not 0 <= op.index < (size if size != DYNAMIC else op.index + 1):
         raise VerificationError(f"index {op.index} is out of range for dim {op.dim} of {op.x}")
     return shape
@@ -433,7 +417,7 @@ class CatOp(FlambeauOp, name="cat"):
         x, y = shape_of(op.x), shape_of(op.y)
         if not x:
             raise VerificationError("cannot join tensors of rank 0")
-        _dim("dim", op.dim, len(x))
+        check_dim("dim", op.dim, len(x))
         length = [s.pop(op.dim) for s in (x, y) if len(s) > op.dim]
         if not compatible(tensor_type(x, op.x.element_type), tensor_type(y, op.y.element_type)):
             raise VerificationError(f"cannot join {op.x} and {op.y} along dim {op.dim}")
@@ -453,7 +437,7 @@ class CatOp(FlambeauOp, name="cat"):
 def _diagonal_shape(op):
     """The other dims of x, then the length of the diagonal."""
     shape = shape_of(op.x)
-    i, j = (_dim(name, d, len(shape)) for name, d in (("dim1", op.dim1), ("dim2", op.dim2)))
+    i, j = (check_dim(name, d, len(shape)) for name, d in (("dim1", op.dim1), ("dim2", op.dim2)))
     if i == j:
         raise VerificationError(f"a diagonal needs two different dims, not {i} twice")
     rest = [s for d, s in enumerate(shape) if d not in (i, j)]
@@ -607,7 +591,7 @@ class UnfoldOp(FlambeauOp, name="unfold"):
         shape = shape_of(op.x)
         if not shape:
             raise VerificationError("cannot unfold a tensor of rank 0")
-        length = shape[_dim("dim", op.dim, len(shape))]
+        length = shape[check_dim("dim", op.dim, len(shape))]
         if op.size < 0 or op.step < 1 or (length != DYNAMIC and op.size > length):
             raise VerificationError(f"windows of {op.size}, {op.step} apart, do not fit dim {op.dim} of {op.x}")
         shape[op.dim] = DYNAMIC if length == DYNAMIC else (length - op.size) // op.step + 1
@@ -648,433 +632,6 @@ def _windows(op, x):
     rank = len(shape_of(x))
     sizes = b.sizes(x)
     picked = b.index(x, [_window_positions(op, x)], [op.dim])
-    split = b.view(picked, [*sizes[: op.dim], _window_count(sizes[op.dim], op.size, op.step), op.size, *sizes[op.dim + 1 :]])
+    count = _window_count(sizes[op.dim], op.size, op.step)
+    split = b.view(picked, [*sizes[: op.dim], count, op.size, *sizes[op.dim + 1 :]])
     return b.permute(split, [d for d in range(rank + 1) if d != op.dim + 1] + [op.dim + 1])
-
-
-# --- Reversed, repeated, shifted, padded -----------------------------------------------------------------------------
-
-
-class FlipOp(FlambeauOp, name="flip"):
-    """`x` with the order along `dims` reversed.
-
-    Gradient: g flipped.
-    """
-
-    x: Tensor
-    dims: Ints
-    out: Result
-    aten = "flip"
-    lowering = Lowering.RULE
-    recompute = CHEAP
-
-    def infer(op):
-        for dim in op.dims:
-            _dim("dims", dim, op.x.rank)
-        return op.x
-
-    def vjp(op, g):
-        return {"x": b.flip(g, op.dims)}
-
-
-class RollOp(FlambeauOp, name="roll"):
-    """`x` with elements moved by `shifts` along `dims`, around the end; without `dims`, in row-major order."""
-
-    x: Tensor
-    shifts: Ints
-    dims: Ints
-    out: Result
-    aten = "roll"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        if len(op.shifts) != (len(op.dims) or 1):
-            raise VerificationError(f"{len(op.shifts)} shifts for {len(op.dims)} dims")
-        for dim in op.dims:
-            _dim("dims", dim, op.x.rank)
-        return op.x
-
-    def decompose(op):
-        if not op.dims:
-            sizes = b.sizes(op.x)
-            return b.view(_rolled(b.view(op.x, [b.multiply_sizes(sizes)]), op.shifts[0], 0), sizes)
-        x = op.x
-        for shift, dim in zip(op.shifts, op.dims, strict=True):
-            x = _rolled(x, shift, dim)
-        return x
-
-
-def _rolled(x, shift, dim):
-    """`x` rolled by `shift` along one dim: the end moves to the front."""
-    if not shape_of(x):
-        return x
-    size = b.size(x, dim)
-    if isinstance(size, int):
-        start = -shift % size if size else 0
-    else:
-        some = b.max_sizes(size, 1)
-        forward = arith.remsi(b.as_index(abs(shift)), some)
-        start = forward if shift < 0 else arith.remsi(arith.subi(some, forward), some)
-        start = b.min_sizes(start, size)
-    if isinstance(start, int) and start == 0:
-        return x
-    return b.cat([b.slice(x, dim, start, size, 1), b.slice(x, dim, 0, start, 1)], dim)
-
-
-class RepeatOp(FlambeauOp, name="repeat"):
-    """`x` tiled: repeats[i] times along dim i, after leading dims are added as needed."""
-
-    x: Tensor
-    repeats: Sizes
-    out: Result
-    aten = "repeat"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        shape = shape_of(op.x)
-        added = len(op.repeats) - len(shape)
-        if added < 0:
-            raise VerificationError(f"{len(op.repeats)} repeats for {op.x}")
-        pairs = zip(op.repeats, [1] * added + shape, strict=True)
-        return tensor_type([DYNAMIC if DYNAMIC in pair else prod(pair) for pair in pairs], op.x.element_type)
-
-    def decompose(op):
-        sizes = b.sizes(op.x)
-        sizes = [1] * (len(op.repeats) - len(sizes)) + sizes
-        apart = b.view(op.x, [s for size in sizes for s in (1, size)])
-        tiled = b.expand(apart, [s for pair in zip(op.repeats, sizes, strict=True) for s in pair])
-        return b.view(tiled, [b.multiply_sizes(pair) for pair in zip(op.repeats, sizes, strict=True)])
-
-
-class RepeatInterleaveOp(FlambeauOp, name="repeat_interleave"):
-    """Each element of `x` along `dim` repeated `repeats` times in place."""
-
-    x: Tensor
-    repeats: Size
-    dim: Int
-    out: Result
-    aten = aten("repeat_interleave.self_int", "x", "repeats", "dim", None)
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        shape = shape_of(op.x)
-        size = shape[_dim("dim", op.dim, len(shape))] if shape else 1
-        shape[op.dim : op.dim + 1] = [DYNAMIC if DYNAMIC in (size, op.repeats) else size * op.repeats]
-        return tensor_type(shape, op.x.element_type)
-
-    def decompose(op):
-        x = op.x if shape_of(op.x) else b.unsqueeze(op.x, 0)
-        sizes = b.sizes(x)
-        inner = [*sizes[: op.dim + 1], op.repeats, *sizes[op.dim + 1 :]]
-        repeated = b.expand(b.unsqueeze(x, op.dim + 1), inner)
-        return b.view(repeated, [*sizes[: op.dim], b.multiply_sizes([sizes[op.dim], op.repeats]), *sizes[op.dim + 1 :]])
-
-
-def _padded_shape(type_, pad):
-    """The shape after padding; `pad` holds (before, after) for the last dim first."""
-    shape = shape_of(type_)
-    if len(pad) % 2 or len(pad) > 2 * len(shape):
-        raise VerificationError(f"'pad' {list(pad)} does not fit {type_}")
-    for dim, (before, after) in _padding(shape, pad).items():
-        if shape[dim] != DYNAMIC:
-            shape[dim] += before + after
-            if shape[dim] < 0:
-                raise VerificationError(f"'pad' {list(pad)} crops more than dim {dim} of {type_} has")
-    return shape
-
-
-def _padding(shape, pad):
-    """Dim -> (before, after)."""
-    return {len(shape) - 1 - i // 2: (pad[i], pad[i + 1]) for i in range(0, len(pad), 2)}
-
-
-class ConstantPadOp(FlambeauOp, name="constant_pad_nd"):
-    """`x` with `value` around it: `pad` holds (before, after) for the last dim, then the one before, ...; negative crops.
-
-    Gradient: g cropped.
-    """
-
-    x: Tensor
-    pad: Ints
-    value: Number = 0
-    out: Result
-    aten = "constant_pad_nd"
-    lowering = Lowering.RULE
-    recompute = CHEAP
-
-    def infer(op):
-        return tensor_type(_padded_shape(op.x, op.pad), op.x.element_type)
-
-    def vjp(op, g):
-        return {"x": b.constant_pad_nd(g, [-p for p in op.pad], 0)}
-
-
-def _infer_edge_pad(op):
-    if min(op.padding, default=0) < 0:
-        raise VerificationError(f"'padding' {list(op.padding)} must not be negative")
-    return tensor_type(_padded_shape(op.x, op.padding), op.x.element_type)
-
-
-def _reflected(op):
-    """Pad by the elements next to each edge, mirrored at the edge element."""
-    x = op.x
-    for dim, (before, after) in _padding(shape_of(x), op.padding).items():
-        size = b.size(x, dim)
-        last = b.add_sizes(size, -1)
-        parts = [x]
-        if before:
-            parts.insert(0, b.flip(b.slice(x, dim, 1, 1 + before, 1), [dim]))
-        if after:
-            parts.append(b.flip(b.slice(x, dim, b.add_sizes(last, -after), last, 1), [dim]))
-        x = b.cat(parts, dim)
-    return x
-
-
-def _replicated(op):
-    """Pad by the edge elements."""
-    x = op.x
-    for dim, (before, after) in _padding(shape_of(x), op.padding).items():
-        sizes = b.sizes(x)
-        last = b.add_sizes(sizes[dim], -1)
-        parts = [x]
-        if before:
-            edge = b.slice(x, dim, 0, 1, 1)
-            parts.insert(0, b.expand(edge, [*sizes[:dim], before, *sizes[dim + 1 :]]))
-        if after:
-            edge = b.slice(x, dim, last, b.add_sizes(last, 1), 1)
-            edge = b.view(edge, [*sizes[:dim], 1, *sizes[dim + 1 :]])
-            parts.append(b.expand(edge, [*sizes[:dim], after, *sizes[dim + 1 :]]))
-        x = b.cat(parts, dim)
-    return x
-
-
-class ReflectionPad1dOp(FlambeauOp, name="reflection_pad1d"):
-    """`x` with its last dim continued by reflection at the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "reflection_pad1d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _reflected
-
-
-class ReflectionPad2dOp(FlambeauOp, name="reflection_pad2d"):
-    """`x` with its last two dims continued by reflection at the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "reflection_pad2d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _reflected
-
-
-class ReflectionPad3dOp(FlambeauOp, name="reflection_pad3d"):
-    """`x` with its last three dims continued by reflection at the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "reflection_pad3d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _reflected
-
-
-class ReplicationPad1dOp(FlambeauOp, name="replication_pad1d"):
-    """`x` with its last dim continued by the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "replication_pad1d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _replicated
-
-
-class ReplicationPad2dOp(FlambeauOp, name="replication_pad2d"):
-    """`x` with its last two dims continued by the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "replication_pad2d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _replicated
-
-
-class ReplicationPad3dOp(FlambeauOp, name="replication_pad3d"):
-    """`x` with its last three dims continued by the edge elements."""
-
-    x: Tensor
-    padding: Ints
-    out: Result
-    aten = "replication_pad3d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_edge_pad
-    decompose = _replicated
-
-
-# --- Triangles -------------------------------------------------------------------------------------------------------
-
-
-def _infer_triangle(op):
-    if op.x.rank < 2:
-        raise VerificationError(f"needs a tensor of at least 2 dims, not {op.x}")
-    return op.x
-
-
-def _triangle(x, keep):
-    """`x` where keep(column - row), zeros elsewhere."""
-    i64 = ir.IntegerType.get_signless(64)
-    rows, columns = b.sizes(x)[-2:]
-    column = b.expand(b.iota(columns, i64), [rows, columns])
-    row = b.expand(b.unsqueeze(b.iota(rows, i64), 1), [rows, columns])
-    return b.where(b.expand(keep(b.sub(column, row)), b.sizes(x)), x, b.zeros_like(x))
-
-
-class TrilOp(FlambeauOp, name="tril"):
-    """`x` with zeros above diagonal number `diagonal` of its last two dims.
-
-    Gradient: the same of g.
-    """
-
-    x: Tensor
-    diagonal: Int = 0
-    out: Result
-    aten = "tril"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_triangle
-
-    def vjp(op, g):
-        return {"x": b.tril(g, op.diagonal)}
-
-    def decompose(op):
-        return _triangle(op.x, lambda distance: b.le(distance, op.diagonal))
-
-
-class TriuOp(FlambeauOp, name="triu"):
-    """`x` with zeros below diagonal number `diagonal` of its last two dims.
-
-    Gradient: the same of g.
-    """
-
-    x: Tensor
-    diagonal: Int = 0
-    out: Result
-    aten = "triu"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _infer_triangle
-
-    def vjp(op, g):
-        return {"x": b.triu(g, op.diagonal)}
-
-    def decompose(op):
-        return _triangle(op.x, lambda distance: b.ge(distance, op.diagonal))
-
-
-# --- Pixels and channels ---------------------------------------------------------------------------------------------
-
-
-def _exact(size, divisor, what):
-    """size / divisor of a size (int, DYNAMIC or index value) that must be divisible."""
-    if isinstance(size, int) and size != DYNAMIC:
-        if size % divisor:
-            raise VerificationError(f"{what} of size {size} is not divisible by {divisor}")
-        return size // divisor
-    return DYNAMIC if isinstance(size, int) else arith.floordivsi(size, b.as_index(divisor))
-
-
-def _times(size, factor):
-    return DYNAMIC if size == DYNAMIC else size * factor
-
-
-class PixelShuffleOp(FlambeauOp, name="pixel_shuffle"):
-    """[.., c * r * r, h, w] -> [.., c, h * r, w * r], with r the `upscale_factor`."""
-
-    x: Tensor
-    upscale_factor: Int
-    out: Result
-    aten = "pixel_shuffle"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        r = op.upscale_factor
-        if op.x.rank < 3 or r < 1:
-            raise VerificationError(f"needs at least 3 dims and a positive factor, not {op.x} and {r}")
-        *outer, channels, height, width = shape_of(op.x)
-        return tensor_type([*outer, _exact(channels, r * r, "a channel dim"), _times(height, r), _times(width, r)], op.x.element_type)
-
-    def decompose(op):
-        r = op.upscale_factor
-        *outer, channels, height, width = b.sizes(op.x)
-        n, c = len(outer), _exact(channels, r * r, "a channel dim")
-        apart = b.view(op.x, [*outer, c, r, r, height, width])
-        moved = b.permute(apart, [*range(n + 1), n + 3, n + 1, n + 4, n + 2])
-        return b.view(moved, [*outer, c, b.multiply_sizes([height, r]), b.multiply_sizes([width, r])])
-
-
-class PixelUnshuffleOp(FlambeauOp, name="pixel_unshuffle"):
-    """[.., c, h * r, w * r] -> [.., c * r * r, h, w], with r the `downscale_factor`."""
-
-    x: Tensor
-    downscale_factor: Int
-    out: Result
-    aten = "pixel_unshuffle"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        r = op.downscale_factor
-        if op.x.rank < 3 or r < 1:
-            raise VerificationError(f"needs at least 3 dims and a positive factor, not {op.x} and {r}")
-        *outer, channels, height, width = shape_of(op.x)
-        return tensor_type([*outer, _times(channels, r * r), _exact(height, r, "a dim"), _exact(width, r, "a dim")], op.x.element_type)
-
-    def decompose(op):
-        r = op.downscale_factor
-        *outer, channels, height, width = b.sizes(op.x)
-        n, h, w = len(outer), _exact(height, r, "a dim"), _exact(width, r, "a dim")
-        apart = b.view(op.x, [*outer, channels, h, r, w, r])
-        moved = b.permute(apart, [*range(n + 1), n + 2, n + 4, n + 1, n + 3])
-        return b.view(moved, [*outer, b.multiply_sizes([channels, r * r]), h, w])
-
-
-class ChannelShuffleOp(FlambeauOp, name="channel_shuffle"):
-    """The channels (dim 1), seen as `groups` x rest, transposed."""
-
-    x: Tensor
-    groups: Int
-    out: Result
-    aten = "channel_shuffle"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-
-    def infer(op):
-        shape = shape_of(op.x)
-        if len(shape) < 3 or op.groups < 1:
-            raise VerificationError(f"needs at least 3 dims and a positive number of groups, not {op.x} and {op.groups}")
-        _exact(shape[1], op.groups, "a channel dim")
-        return op.x
-
-    def decompose(op):
-        batch, channels, *rest = sizes = b.sizes(op.x)
-        apart = b.view(op.x, [batch, op.groups, _exact(channels, op.groups, "a channel dim"), *rest])
-        return b.view(b.transpose(apart, 1, 2), sizes)

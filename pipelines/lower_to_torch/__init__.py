@@ -10,8 +10,10 @@ from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import autograd as autograd  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import constant as constant  # noqa: PLC0414  (registers its rules)
 from flambeau.pipelines.lower_to_torch import convolution as convolution  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import index as index  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import pooling as pooling  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import random as random  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import rearrange as rearrange  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import reduce as reduce  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import shape as shape  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import torch_builder as t

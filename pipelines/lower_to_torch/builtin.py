@@ -9,6 +9,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import DYNAMIC, dtype_name, shape_of, tensor_type
+from flambeau.pipelines.lower_to_torch.torch_builder import Lowered
 
 
 def signless(type_: ir.Type) -> ir.Type:
@@ -27,6 +28,16 @@ def from_builtin(value: ir.Value, type_: ir.Type) -> ir.Value:
     return ir.Operation.create("torch_c.from_builtin_tensor", results=[type_], operands=[value]).results[0]
 
 
+def operand(o: Lowered, name: str) -> ir.Value:
+    """Operand `name` of an op being lowered."""
+    return to_builtin(getattr(o, name), getattr(o.op, name).type)
+
+
+def result(o: Lowered, value: ir.Value) -> ir.Value:
+    """A tensor as the op's only result, whose type may know more or fewer sizes."""
+    return from_builtin(cast(value, signless(o.op.operation.results[0].type)), o.result_types[0])
+
+
 def to_index(size: int | ir.Value) -> ir.Value:
     """A size (int or `!torch.int`) as an `index`."""
     if isinstance(size, int):
@@ -34,6 +45,11 @@ def to_index(size: int | ir.Value) -> ir.Value:
     i64 = ir.IntegerType.get_signless(64)
     wide = ir.Operation.create("torch_c.to_i64", results=[i64], operands=[size]).results[0]
     return arith.index_cast(ir.IndexType.get(), wide)
+
+
+def as_index(size: int | ir.Value) -> ir.Value:
+    """A size (int or `index`) as an `index`."""
+    return arith.constant(ir.IndexType.get(), size) if isinstance(size, int) else size
 
 
 def empty(sizes: Sequence[int | ir.Value], element: ir.Type) -> ir.Value:
@@ -159,31 +175,66 @@ def transpose(x: ir.Value, order: Sequence[int]) -> ir.Value:
     return generic([x], [out], [source, each], ["parallel"] * len(order), lambda element, _: [element])[0]
 
 
-def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -> ir.Value:
-    """`x` with `low[i]` and `high[i]` elements `value` (a scalar) before and after it along dim i."""
-    shape = [s if s == DYNAMIC else s + lo + hi for s, lo, hi in zip(shape_of(x), low, high, strict=True)]
+def read(
+    x: ir.Value,
+    sizes: Sizes,
+    tables: Sequence[ir.Value],
+    maps: Sequence[ir.AffineMap],
+    position: Callable[..., Sequence[ir.Value]],
+) -> ir.Value:
+    """A tensor of shape `sizes`: each element is that of `x` at `position(*table elements)`, an `index` per dim."""
+    rank, element = len(sizes), x.type.element_type
+
+    def body(*scalars: ir.Value) -> list[ir.Value]:
+        place = list(position(*scalars[:-1]))
+        return [ir.Operation.create("tensor.extract", results=[element], operands=[x, *place]).results[0]]
+
+    each = ir.AffineMap.get_identity(rank)
+    return generic(list(tables), [empty(sizes, element)], [*maps, each], ["parallel"] * rank, body)[0]
+
+
+def pad(x: ir.Value, before: Sequence[int], after: Sequence[int], value: int | float) -> ir.Value:
+    """`x` with `value` around it; no count is negative."""
+    element = x.type.element_type
+    shape = [
+        s if s == DYNAMIC else s + low + high for s, low, high in zip(shape_of(x), before, after, strict=True)
+    ]
     op = ir.Operation.create(
         "tensor.pad",
-        results=[tensor_type(shape, x.type.element_type)],
+        results=[tensor_type(shape, element)],
         operands=[x],
         attributes={
-            "static_low": ir.DenseI64ArrayAttr.get(list(low)),
-            "static_high": ir.DenseI64ArrayAttr.get(list(high)),
+            "static_low": ir.DenseI64ArrayAttr.get(before),
+            "static_high": ir.DenseI64ArrayAttr.get(after),
             "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0]),
         },
         regions=1,
     )
     index = ir.IndexType.get()
-    block = op.regions[0].blocks.append(*[index] * len(shape), arg_locs=[ir.Location.current] * len(shape))
+    block = op.regions[0].blocks.append(
+        *[index] * len(shape), arg_locs=[ir.Location.current] * len(shape)
+    )
     with ir.InsertionPoint(block):
-        ir.Operation.create("tensor.yield", operands=[value])
+        ir.Operation.create("tensor.yield", operands=[number(element, value)])
     return op.results[0]
 
 
-def fill(sizes: Sizes, value: int | float, element: ir.Type) -> ir.Value:
-    """A tensor filled with one number."""
-    number = arith.constant(element, int(value) if isinstance(element, ir.IntegerType) else float(value))
-    (out,) = generic(
-        [], [empty(sizes, element)], [ir.AffineMap.get_identity(len(sizes))], ["parallel"] * len(sizes), lambda _: [number]
-    )
-    return out
+def apart(x: ir.Value) -> ir.Value:
+    """`x`, computed by a loop nest of its own: a reduction, which IREE does not fuse into the op that uses it.
+
+    (Reshapes, pads, slices and elementwise copies are folded away.)
+    """
+    sizes = sizes_of(x)
+    rank = len(sizes)
+    i8 = ir.IntegerType.get_signless(8)
+    dims = [ir.AffineExpr.get_dim(i) for i in range(rank + 1)]
+    each = ir.AffineMap.get(rank + 1, 0, dims[:rank])
+    twice = ir.AffineMap.get(rank + 1, 0, dims[rank:])
+    maps = [each, twice, each]
+    iterators = ["parallel"] * rank + ["reduction"]
+    return generic([x, empty([2], i8)], [empty(sizes, x.type.element_type)], maps, iterators, lambda e, *_: [e])[0]
+
+
+def number(element: ir.Type, value: int | float) -> ir.Value:
+    """A scalar constant."""
+    return arith.constant(element, int(value) if isinstance(element, ir.IntegerType) else float(value))

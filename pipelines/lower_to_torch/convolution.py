@@ -9,34 +9,39 @@ weight. The gradient by the weight copies all windows side by side and is then o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 from flambeau.dialects.bindings import arith, ir, linalg
-from flambeau.dialects.types import is_low_precision, shape_of, tensor_type
+from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of, tensor_type
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
+
+# A depthwise kernel of more elements than this is a loop over windows instead of one slice per element.
+_MOST_SLICES = 25
 
 
 @t.lowers("flambeau.convolution")
 def _convolution(o: t.Lowered) -> ir.Value:
-    weight = shape_of(o.op.weight)
-    windows, bias = _Windows.of(o, weight), None if o.bias is None else builtin.to_builtin(o.bias, o.op.bias.type)
+    windows, weight = _Windows.of(o, shape_of(o.op.weight)), builtin.to_builtin(o.weight, o.op.weight.type)
+    bias = None if o.bias is None else builtin.to_builtin(o.bias, o.op.bias.type)
     if not o.transposed:
         x = _builtin(o, "x", windows.channels)
         positions = [windows.positions(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
-        return _finish(_forward(x, o.weight, positions, windows, bias), o)
+        return _finish(_forward(x, weight, positions, windows, bias), o)
     x = _builtin(o, "x", windows.features)
     sizes = [windows.transposed_size(i, s) for i, s in enumerate(builtin.sizes_of(x)[2:])]
-    return _finish(_input_grad(x, o.weight, sizes, windows, bias), o)
+    return _finish(_input_grad(x, weight, sizes, windows, bias), o)
 
 
 @t.lowers("flambeau.convolution_input_grad")
 def _convolution_input_grad(o: t.Lowered) -> ir.Value:
-    windows = _Windows.of(o, shape_of(o.op.weight))
+    windows, weight = _Windows.of(o, shape_of(o.op.weight)), builtin.to_builtin(o.weight, o.op.weight.type)
     sizes = [s if isinstance(s, int) else builtin.to_index(s) for s in o.input_shape[2:]]
     if o.transposed:
         # With an output padding, g may have room for more windows than there were positions.
-        return _finish(_forward(_builtin(o, "g", windows.channels), o.weight, sizes, windows, None), o)
-    return _finish(_input_grad(_builtin(o, "g", windows.features), o.weight, sizes, windows, None), o)
+        return _finish(_forward(_builtin(o, "g", windows.channels), weight, sizes, windows, None), o)
+    return _finish(_input_grad(_builtin(o, "g", windows.features), weight, sizes, windows, None), o)
 
 
 @t.lowers("flambeau.convolution_weight_grad")
@@ -103,125 +108,151 @@ class _Windows:
 def _forward(
     x: ir.Value, weight: ir.Value, positions: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
 ) -> ir.Value:
-    """x (N, C, S...), weight a torch value (F, C / groups, K...) -> (N, F, T...)."""
+    """x (N, C, S...), weight (F, C / groups, K...) -> (N, F, T...)."""
     padded = _pad(_channels_last(x), windows.padding)
-    stride, dilation, groups = windows.stride, windows.dilation, windows.groups
-    return _channels_first(_contract(padded, weight, windows.weight, positions, stride, dilation, groups, bias))
+    taps = _taps(weight, windows, adjoint=False)
+    return _channels_first(_contract(padded, taps, positions, windows.stride, windows.dilation, bias))
 
 
 def _input_grad(
-    g: ir.Value,
-    weight: ir.Value,
-    sizes: Sequence[int | ir.Value],
-    windows: _Windows,
-    bias: ir.Value | None,
+    g: ir.Value, weight: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
 ) -> ir.Value:
-    """g (N, F, T...), weight a torch value (F, C / groups, K...) -> (N, C, S...)."""
+    """g (N, F, T...), weight (F, C / groups, K...) -> (N, C, S...)."""
     spread = _spread(_channels_last(g), sizes, windows)
-    features, channels, *kernel = windows.weight
-    groups = windows.groups
-    element = t.element_text(g.type.element_type)
-
-    def reshaped(value: ir.Value, shape: Sequence[int], name: str, *rest: ir.Value) -> ir.Value:
-        type_ = ir.Type.parse(f"!torch.vtensor<[{','.join(map(str, shape))}],{element}>")
-        return t.call(name, [value, *rest], type_)
-
-    # (F, C / G, K...) -> (C, F / G, K...), group by group, with the kernel's dims flipped.
-    split = [groups, features // groups, channels, *kernel]
-    swapped = [groups, channels, features // groups, *kernel]
-    flipped = [groups * channels, features // groups, *kernel]
-    weight = reshaped(weight, split, "aten.view", t.ints(split))
-    weight = reshaped(weight, swapped, "aten.transpose.int", t.int_(1), t.int_(2))
-    weight = reshaped(weight, flipped, "aten.reshape", t.ints(flipped))
-    weight = reshaped(weight, flipped, "aten.flip", t.ints(list(range(2, len(flipped)))))
-    ones = [1] * windows.rank
-    return _channels_first(_contract(spread, weight, flipped, sizes, ones, windows.dilation, groups, bias))
+    taps = _taps(weight, windows, adjoint=True)
+    return _channels_first(_contract(spread, taps, sizes, [1] * windows.rank, windows.dilation, bias))
 
 
 def _weight_grad(g: ir.Value, x: ir.Value, windows: _Windows) -> ir.Value:
     """g (N, F, T...), x (N, C, S...) -> (F, C / groups, K...)."""
-    rank, groups, weight_shape = windows.rank, windows.groups, windows.weight
-    g, padded = _split_channels(_channels_last(g), groups), _split_channels(_pad(_channels_last(x), windows.padding), groups)
+    rank, groups, element = windows.rank, windows.groups, g.type.element_type
+    features, channels, *kernel = windows.weight
+    g = _split_channels(_channels_last(g), groups)
+    padded = _split_channels(_pad(_channels_last(x), windows.padding), groups)
     # All windows side by side: (N, T..., G, K..., C / G).
-    batch, *positions, _, _ = builtin.sizes_of(g)
-    columns = [batch, *positions, groups, *windows.kernel, weight_shape[1]]
+    columns = [*builtin.sizes_of(g)[:-1], *kernel, channels]
     d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 3)]
-    at = [
-        ir.AffineExpr.get_add(
-            ir.AffineExpr.get_mul(d[1 + i], windows.stride[i]), ir.AffineExpr.get_mul(d[rank + 2 + i], windows.dilation[i])
-        )
-        for i in range(rank)
-    ]
+    at = _window_places(d[1 : rank + 1], d[rank + 2 : -1], windows.stride, windows.dilation)
     source = ir.AffineMap.get(len(d), 0, [d[0], *at, d[rank + 1], d[-1]])
-    (col,) = builtin.generic(
-        [padded],
-        [builtin.empty(columns, padded.type.element_type)],
-        [source, ir.AffineMap.get_identity(len(d))],
-        ["parallel"] * len(d),
-        lambda value, _: [value],
-    )
-    # out[g, f, k..., c] = sum over n, t... of grad[n, t..., g, f] * col[n, t..., g, k..., c]
-    features = weight_shape[0] // groups
-    accumulate = _accumulator(g.type.element_type)
-    out = builtin.empty([groups, features, *windows.kernel, weight_shape[1]], accumulate)
-    e = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
-    group, feature, taps, channel, sample = e[0], e[1], e[2 : rank + 2], e[rank + 2], e[rank + 3 :]
-    maps = [
-        ir.AffineMap.get(len(e), 0, [*sample, group, feature]),
-        ir.AffineMap.get(len(e), 0, [*sample, group, *taps, channel]),
-        ir.AffineMap.get(len(e), 0, [group, feature, *taps, channel]),
-    ]
-    iterators = ["parallel"] * (rank + 3) + ["reduction"] * (rank + 1)
-    (grad,) = builtin.generic([g, col], [_filled(out, 0.0)], maps, iterators, _multiply_add)
-    order = [0, 1, rank + 2, *range(2, rank + 2)]
-    merged = builtin.collapse_shape(
-        builtin.transpose(grad, order), [[0, 1], *([i] for i in range(2, rank + 3))], tensor_type(weight_shape, accumulate)
-    )
-    return _truncate(merged, g.type.element_type)
+    out = builtin.empty(columns, element)
+    each = ir.AffineMap.get_identity(len(d))
+    (col,) = builtin.generic([padded], [out], [source, each], ["parallel"] * len(d), lambda value, _: [value])
+    # grad[g, f, (k..., c)] = sum over (n, t...) of g[(n, t...), g, f] * col[(n, t...), g, (k..., c)]
+    rows, width = [*range(rank + 1)], prod(kernel) * channels
+    g = _collapse(g, [rows, [rank + 1], [rank + 2]])
+    col = _collapse(col, [rows, [rank + 1], [*range(rank + 2, 2 * rank + 3)]])
+    accumulate = _accumulator(element)
+    group, feature, place, row = (ir.AffineDimExpr.get(i) for i in range(4))
+    operands, dims = [g, col], [[row, group, feature], [row, group, place], [group, feature, place]]
+    shape = [groups, features // groups, width]
+    if groups == 1:
+        operands = [_collapse(v, [[0, 1], [2]]) for v in operands]
+        group, feature, place, row = group, *(ir.AffineDimExpr.get(i) for i in range(3))
+        dims, shape = [[row, feature], [row, place], [feature, place]], shape[1:]
+    iterators = ["parallel"] * len(shape) + ["reduction"]
+    maps = [ir.AffineMap.get(len(iterators), 0, expressions) for expressions in dims]
+    (grad,) = builtin.generic(operands, [_filled(builtin.empty(shape, accumulate), 0.0)], maps, iterators, _multiply_add)
+    if groups > 1:
+        grad = _collapse(grad, [[0, 1], [2]])
+    # Apart, or IREE folds the transpose into the matrix product, which then does not vectorize.
+    grad = builtin.expand_shape(builtin.apart(grad), [[0], [*range(1, rank + 2)]], [features, *kernel, channels])
+    return _truncate(_channels_first(grad), element)
 
 
 def _contract(
     padded: ir.Value,
-    weight: ir.Value,
-    weight_shape: Sequence[int],
+    taps: ir.Value,
     positions: Sequence[int | ir.Value],
     stride: list[int],
     dilation: list[int],
-    groups: int,
     bias: ir.Value | None,
 ) -> ir.Value:
-    """Windows of `padded` (N, S..., C) times weight, a torch value (F, C / groups, K...), plus bias -> (N, T..., F)."""
+    """Windows of `padded` (N, S..., G I) times `taps` (K..., G, I, O), plus bias (G O) -> (N, T..., G O)."""
     rank, element = len(stride), padded.type.element_type
-    features, channels = weight_shape[0], weight_shape[1]
-    weight = builtin.to_builtin(weight, tensor_type(weight_shape, element))
-    accumulate = _accumulator(element)
-    out = builtin.empty([builtin.sizes_of(padded)[0], *positions, features], accumulate)
+    *kernel, groups, channels, features = shape_of(taps)
+    out = builtin.empty([builtin.sizes_of(padded)[0], *positions, groups * features], _accumulator(element))
     out = _filled(out, 0.0) if bias is None else _broadcast_last(bias, out)
     if groups == 1:
-        weight = builtin.transpose(weight, [*range(2, rank + 2), 1, 0])
+        taps = _collapse(taps, [*([i] for i in range(rank)), [rank, rank + 1], [rank + 2]])
         named = {1: linalg.conv_1d_nwc_wcf, 2: linalg.conv_2d_nhwc_hwcf, 3: linalg.conv_3d_ndhwc_dhwcf}[rank]
-        return _truncate(named(padded, weight, outs=[out], strides=stride, dilations=dilation), element)
-    merged = out.type
-    padded, out = _split_channels(padded, groups), _split_channels(out, groups)
-    weight = builtin.expand_shape(
-        weight, [[0, 1], *([i] for i in range(2, rank + 3))], [groups, features // groups, *weight_shape[1:]]
-    )
-    weight = builtin.transpose(weight, [*range(3, rank + 3), 0, 2, 1])  # (K..., G, C / G, F / G)
+        return _truncate(named(padded, taps, outs=[out], strides=stride, dilations=dilation), element)
+    if channels == features == 1 and prod(kernel) <= _MOST_SLICES:
+        return _truncate(_depthwise(padded, taps, out, stride, dilation), element)
+    split = [*([i] for i in range(rank + 1)), [rank + 1, rank + 2]]
     d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
-    batch, place, group, feature, taps, channel = d[0], d[1 : rank + 1], d[rank + 1], d[rank + 2], d[rank + 3 : -1], d[-1]
-    at = [
-        ir.AffineExpr.get_add(ir.AffineExpr.get_mul(place[i], stride[i]), ir.AffineExpr.get_mul(taps[i], dilation[i]))
-        for i in range(rank)
-    ]
+    group, feature, channel = d[rank + 1], d[rank + 2], d[-1]
+    tap = d[rank + 3 : -1]
     maps = [
-        ir.AffineMap.get(len(d), 0, [batch, *at, group, channel]),
-        ir.AffineMap.get(len(d), 0, [*taps, group, channel, feature]),
-        ir.AffineMap.get(len(d), 0, [batch, *place, group, feature]),
+        ir.AffineMap.get(len(d), 0, [d[0], *_window_places(d[1 : rank + 1], tap, stride, dilation), group, channel]),
+        ir.AffineMap.get(len(d), 0, [*tap, group, channel, feature]),
+        ir.AffineMap.get(len(d), 0, d[: rank + 3]),
     ]
     iterators = ["parallel"] * (rank + 3) + ["reduction"] * (rank + 1)
-    (result,) = builtin.generic([padded, weight], [out], maps, iterators, _multiply_add)
-    result = builtin.collapse_shape(result, [*([i] for i in range(rank + 1)), [rank + 1, rank + 2]], merged)
-    return _truncate(result, element)
+    operands = [_split_channels(padded, groups), taps]
+    (result,) = builtin.generic(operands, [_split_channels(out, groups)], maps, iterators, _multiply_add)
+    return _truncate(_collapse(result, split), element)
+
+
+def _depthwise(padded: ir.Value, taps: ir.Value, out: ir.Value, stride: list[int], dilation: list[int]) -> ir.Value:
+    """One multiplication and addition of a strided slice of `padded` per tap, in one pointwise loop."""
+    *kernel, channels, _, _ = shape_of(taps)
+    rank, element = len(kernel), padded.type.element_type
+    shape = builtin.sizes_of(out)
+    slice_type = tensor_type(shape_of(out), element)
+    slices, factors = [], []
+    for place in product(*(range(k) for k in kernel)):
+        offsets = [0, *(p * d for p, d in zip(place, dilation, strict=True)), 0]
+        slices.append(builtin.extract_slice(padded, offsets, shape, [1, *stride, 1], slice_type))
+        row = [[*place, 0, 0, 0], [*[1] * rank, channels, 1, 1], [1] * (rank + 3)]
+        factors.append(builtin.extract_slice(taps, *row, tensor_type([channels], element)))
+
+    def body(*values: ir.Value) -> list[ir.Value]:
+        total = values[-1]
+        for value, factor in zip(values[: len(slices)], values[len(slices) : -1], strict=True):
+            (total,) = _multiply_add(value, factor, total)
+        return [total]
+
+    each = ir.AffineMap.get_identity(rank + 2)
+    last = ir.AffineMap.get(rank + 2, 0, [ir.AffineDimExpr.get(rank + 1)])
+    maps = [*[each] * len(slices), *[last] * len(factors), each]
+    return builtin.generic([*slices, *factors], [out], maps, ["parallel"] * (rank + 2), body)[0]
+
+
+def _taps(weight: ir.Value, windows: _Windows, *, adjoint: bool) -> ir.Value:
+    """The weight (F, C / G, K...) as (K..., G, I, O), with I the channels that are summed and O those that come out.
+
+    Plain, I = C / G and O = F / G. Adjoint, the other way round, and the kernel is flipped. Computed apart: folded into the
+    contraction, the transpose makes that 70 times slower.
+    """
+    rank, element = windows.rank, weight.type.element_type
+    features, channels, *kernel = windows.weight
+    each = features // windows.groups
+    shape = [*kernel, windows.groups, *((each, channels) if adjoint else (channels, each))]
+
+    def body(_: ir.Value) -> list[ir.Value]:
+        place = [builtin.loop_index(i) for i in range(rank)]
+        group, summed, result = (builtin.loop_index(rank + i) for i in range(3))
+        feature, channel = (summed, result) if adjoint else (result, summed)
+        if windows.groups > 1:
+            feature = arith.addi(arith.muli(group, _index(each)), feature)
+        if adjoint:
+            place = [arith.subi(_index(k - 1), p) for k, p in zip(kernel, place, strict=True)]
+        value = ir.Operation.create("tensor.extract", results=[element], operands=[weight, feature, channel, *place])
+        return [value.results[0]]
+
+    out = builtin.empty(shape, element)
+    (taps,) = builtin.generic([], [out], [ir.AffineMap.get_identity(len(shape))], ["parallel"] * len(shape), body)
+    return builtin.apart(taps)
+
+
+def _window_places(
+    windows: Sequence[ir.AffineExpr], taps: Sequence[ir.AffineExpr], stride: list[int], dilation: list[int]
+) -> list[ir.AffineExpr]:
+    """Where a tap of a window lies in the padded input, per spatial dim."""
+    return [
+        ir.AffineExpr.get_add(ir.AffineExpr.get_mul(w, s), ir.AffineExpr.get_mul(k, d))
+        for w, k, s, d in zip(windows, taps, stride, dilation, strict=True)
+    ]
 
 
 def _spread(g: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows) -> ir.Value:
@@ -338,7 +369,7 @@ def _pad(x: ir.Value, low: Sequence[int], high: Sequence[int] | None = None) -> 
     high = low if high is None else high
     if not any([*low, *high]):
         return x
-    return builtin.pad(x, [0, *low, 0], [0, *high, 0], arith.constant(x.type.element_type, 0.0))
+    return builtin.pad(x, [0, *low, 0], [0, *high, 0], 0.0)
 
 
 def _split_channels(x: ir.Value, groups: int) -> ir.Value:
@@ -349,3 +380,9 @@ def _split_channels(x: ir.Value, groups: int) -> ir.Value:
     return builtin.expand_shape(
         x, [*([i] for i in range(rank - 1)), [rank - 1, rank]], [*outer, groups, channels // groups]
     )
+
+
+def _collapse(x: ir.Value, groups: Sequence[Sequence[int]]) -> ir.Value:
+    """Neighbouring dims made one."""
+    merged = [DYNAMIC if DYNAMIC in (sizes := [shape_of(x)[i] for i in g]) else prod(sizes) for g in groups]
+    return builtin.collapse_shape(x, groups, tensor_type(merged, x.type.element_type))

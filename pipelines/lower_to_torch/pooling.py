@@ -28,13 +28,12 @@ def _max_pool(o: t.Lowered) -> list[ir.Value]:
     sizes = builtin.sizes_of(x)
     outer, spatial = sizes[:-rank], sizes[-rank:]
     shape = [*outer, *(_positions(windows, i, s) for i, s in enumerate(spatial))]
-    lowest = arith.constant(element, -inf)
-    taps, slices = _window_slices(x, windows, shape, lowest)
+    taps, slices = _window_slices(x, windows, shape, -inf)
 
     def body(*values: ir.Value) -> list[ir.Value]:
         starts = [_window_start(windows, len(outer), i) for i in range(rank)]
         # Eager starts from the first element that lies inside: the result if all are -inf.
-        largest, where = lowest, _as_i64(_flat_index([_first_inside(windows, i, s) for i, s in enumerate(starts)], spatial))
+        largest, where = arith.constant(element, -inf), _as_i64(_flat_index([_first_inside(windows, i, s) for i, s in enumerate(starts)], spatial))
         base = _as_i64(_flat_index(starts, spatial))
         for tap, value in zip(taps, values, strict=False):
             offset = _as_i64(_flat_index([_index(windows.dilation[i] * k) for i, k in enumerate(tap)], spatial))
@@ -79,7 +78,7 @@ def _avg_pool(o: t.Lowered) -> ir.Value:
     sizes = builtin.sizes_of(x)
     outer, spatial = sizes[:-rank], sizes[-rank:]
     shape = [*outer, *(_positions(windows, i, s) for i, s in enumerate(spatial))]
-    _, slices = _window_slices(x, windows, shape, arith.constant(element, 0.0))
+    _, slices = _window_slices(x, windows, shape, 0.0)
 
     def body(*values: ir.Value) -> list[ir.Value]:
         total = _wide(values[0])
@@ -145,7 +144,7 @@ def _positions(windows: Windows, i: int, size: Size) -> Size:
 
 
 def _window_slices(
-    x: ir.Value, windows: Windows, shape: Sequence[Size], padding: ir.Value
+    x: ir.Value, windows: Windows, shape: Sequence[Size], padding: float
 ) -> tuple[list[tuple[int, ...]], list[ir.Value]]:
     """The places in a window, and for each the elements of x there, one per window (shape `shape`)."""
     rank = windows.rank
@@ -272,7 +271,7 @@ def _spread_over_tiles(
     out = builtin.collapse_shape(tiles, groups, merged)
     rest = [size - c for size, c in zip(spatial, covered, strict=True)]  # type: ignore[operator]
     if any(rest):
-        out = builtin.pad(out, [0] * len(merged.shape), [0] * outer + rest, arith.constant(element, 0.0))
+        out = builtin.pad(out, [0] * len(merged.shape), [0] * outer + rest, 0.0)
     return out
 
 

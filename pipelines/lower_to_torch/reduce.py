@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Lowering of sums, products and scans: low-precision floats are accumulated in f32 and rounded once."""
+"""Lowering of reductions and scans: sums and products of f16 and bf16 are accumulated in f32 and rounded once."""
 
 from collections.abc import Callable
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_low_precision, shape_of, tensor_type, with_element
+from flambeau.dialects.types import is_low_precision, is_unsigned, shape_of, tensor_type, with_element
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 
@@ -13,7 +13,9 @@ def _in_f32(o: t.Lowered, compute: Callable[[ir.Value, ir.Type, ir.Value], Any])
     """`compute(x, result type, dtype argument)`, in f32 between two casts if x is f16 or bf16."""
     source, result = o.op.x.type, o.op.out.type
     if not is_low_precision(source):
-        return compute(o.x, t.torch_type(result), t.dtype_(result.element_type))
+        # torch-mlir's own extension of ui8 is that of a signed number.
+        x = _cast(o.x, with_element(source, result.element_type)) if is_unsigned(source) else o.x
+        return compute(x, t.torch_type(result), t.dtype_(result.element_type))
     f32 = ir.F32Type.get()
     wide = compute(_cast(o.x, with_element(source, f32)), t.torch_type(with_element(result, f32)), t.dtype_(f32))
     return _cast(wide, result)
@@ -90,9 +92,16 @@ def _prod(o: t.Lowered) -> ir.Value:
     )
 
 
-@t.lowers("flambeau.cumsum", "flambeau.cumprod")
-def _scan(o: t.Lowered) -> ir.Value:
+@t.lowers("flambeau.cumsum")
+def _cumsum(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
+    return _in_f32(o, lambda x, type_, dtype: t.call("aten.cumsum", [x, t.int_(o.dim), dtype], type_))
+
+
+@t.lowers("flambeau.amax", "flambeau.amin")
+def _extreme(o: t.Lowered) -> ir.Value:
+    if not shape_of(o.op.x.type):
+        return o.x  # type: ignore[no-any-return]
     name = o.op.operation.name.replace("flambeau.", "aten.")
-    return _in_f32(o, lambda x, type_, dtype: t.call(name, [x, t.int_(o.dim), dtype], type_))
+    return t.call(name, [o.x, t.ints(o.dims), t.bool_(o.keepdim)], *o.result_types)  # type: ignore[no-any-return]

@@ -23,28 +23,14 @@ Symbol = Hashable  # what a size is known to be: an int, or something that is eq
 Groups = list[tuple[list[int], list[int]]]  # old dims and the new dims that hold the same elements
 
 
-def _operand(o: t.Lowered, name: str) -> ir.Value:
-    """Operand `name` as a builtin tensor."""
-    return builtin.to_builtin(getattr(o, name), getattr(o.op, name).type)
-
-
-def _result(o: t.Lowered, value: ir.Value) -> ir.Value:
-    """A builtin tensor as the op's result, whose type may know more or fewer sizes."""
-    return builtin.from_builtin(builtin.cast(value, builtin.signless(o.op.out.type)), o.result_types[0])
-
-
 def _size(value: int | ir.Value) -> SizeValue:
     """A size field of a lowered op as an int or `index`."""
     return value if isinstance(value, int) else builtin.to_index(value)
 
 
 def _arith(function: Any, x: SizeValue, y: SizeValue) -> SizeValue:
-    result: ir.Value = function(_index(x), _index(y))
+    result: ir.Value = function(builtin.as_index(x), builtin.as_index(y))
     return result
-
-
-def _index(value: SizeValue) -> ir.Value:
-    return builtin.to_index(value) if isinstance(value, int) else value
 
 
 def _subtract(x: SizeValue, y: SizeValue) -> SizeValue:
@@ -58,7 +44,7 @@ def _subtract(x: SizeValue, y: SizeValue) -> SizeValue:
 
 @t.lowers("flambeau.expand")
 def _expand(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     have, want = shape_of(x), shape_of(o.op.out)
     if have == want and (DYNAMIC not in have or len(have) == 0):
         return o.x
@@ -73,7 +59,7 @@ def _expand(o: t.Lowered) -> ir.Value:
         ["parallel"] * rank,
         lambda element, _: [element],
     )
-    return _result(o, out)
+    return builtin.result(o, out)
 
 
 # --- Reshape ---------------------------------------------------------------------------------------------------------
@@ -81,10 +67,10 @@ def _expand(o: t.Lowered) -> ir.Value:
 
 @t.lowers("flambeau.view")
 def _view(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     have = [size_symbol(o.op.x, i) for i in range(len(shape_of(o.op.x)))]
     want = [s if isinstance(s, int) else index_symbol(s) for s in o.op.shape]
-    return _result(o, _reshape(x, [_size(s) for s in o.shape], _match(have, want)))
+    return builtin.result(o, _reshape(x, [_size(s) for s in o.shape], _match(have, want)))
 
 
 def _reshape(x: ir.Value, sizes: Sequence[SizeValue], groups: Groups) -> ir.Value:
@@ -157,7 +143,11 @@ def size_symbol(x: ir.Value, dim: int) -> Symbol:
         size = op.opview.shape[dim]
         return size if isinstance(size, int) else index_symbol(size)
     if cls is not None and cls.elementwise:
-        return size_symbol(op.operands[0], dim)
+        # `?` never broadcasts: an operand that has a `?` there has the result's size.
+        for operand in op.operands:
+            sizes = shape_of(operand)
+            if len(sizes) == len(shape_of(x)) and sizes[dim] == DYNAMIC:
+                return size_symbol(operand, dim)
     return (x, dim)
 
 
@@ -172,21 +162,21 @@ def index_symbol(value: ir.Value) -> Symbol:
 
 @t.lowers("flambeau.unsqueeze")
 def _unsqueeze(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     sizes = builtin.sizes_of(x)
     groups = _beside_units(len(sizes), [o.dim])
-    return _result(o, builtin.expand_shape(x, groups, [*sizes[: o.dim], 1, *sizes[o.dim :]]))
+    return builtin.result(o, builtin.expand_shape(x, groups, [*sizes[: o.dim], 1, *sizes[o.dim :]]))
 
 
 @t.lowers("flambeau.squeeze")
 def _squeeze(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     element, shape = x.type.element_type, shape_of(x)
     for dim in o.dims:
         shape[dim] = 1
     rest = [s for i, s in enumerate(shape) if i not in o.dims]
     x = builtin.cast(x, tensor_type(shape, element))
-    return _result(o, builtin.collapse_shape(x, _beside_units(len(rest), o.dims), tensor_type(rest, element)))
+    return builtin.result(o, builtin.collapse_shape(x, _beside_units(len(rest), o.dims), tensor_type(rest, element)))
 
 
 def _beside_units(rank: int, unit_dims: Sequence[int]) -> list[list[int]]:
@@ -206,16 +196,16 @@ Place = tuple[list[SizeValue], list[SizeValue], list[SizeValue]]  # offsets, siz
 
 @t.lowers("flambeau.slice")
 def _slice(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     place = _slice_place(o, x)
     type_ = tensor_type([_static(s) for s in place[1]], x.type.element_type)
-    return _result(o, builtin.extract_slice(x, *place, type_))
+    return builtin.result(o, builtin.extract_slice(x, *place, type_))
 
 
 @t.lowers("flambeau.slice_scatter")
 def _slice_scatter(o: t.Lowered) -> ir.Value:
-    x, src = _operand(o, "x"), _operand(o, "src")
-    return _result(o, _write(x, src, _slice_place(o, x), o.dim))
+    x, src = builtin.operand(o, "x"), builtin.operand(o, "src")
+    return builtin.result(o, _write(x, src, _slice_place(o, x), o.dim))
 
 
 def _write(x: ir.Value, src: ir.Value, place: Place, dim: int) -> ir.Value:
@@ -264,19 +254,19 @@ def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
 
 @t.lowers("flambeau.select")
 def _select(o: t.Lowered) -> ir.Value:
-    x = _operand(o, "x")
+    x = builtin.operand(o, "x")
     offsets, sizes, strides = _select_place(o, x)
     rest = [_static(s) for i, s in enumerate(sizes) if i != o.dim]
-    return _result(o, builtin.extract_slice(x, offsets, sizes, strides, tensor_type(rest, x.type.element_type)))
+    return builtin.result(o, builtin.extract_slice(x, offsets, sizes, strides, tensor_type(rest, x.type.element_type)))
 
 
 @t.lowers("flambeau.select_scatter")
 def _select_scatter(o: t.Lowered) -> ir.Value:
-    x, src = _operand(o, "x"), _operand(o, "src")
+    x, src = builtin.operand(o, "x"), builtin.operand(o, "src")
     place = _select_place(o, x)
     row = builtin.sizes_of(src)
     src = builtin.expand_shape(src, _beside_units(len(row), [o.dim]), [*row[: o.dim], 1, *row[o.dim :]])
-    return _result(o, _write(x, src, place, o.dim))
+    return builtin.result(o, _write(x, src, place, o.dim))
 
 
 def _select_place(o: t.Lowered, x: ir.Value) -> Place:
@@ -303,3 +293,60 @@ def _chain(o: t.Lowered) -> list[ir.Value]:
     if inner.opview.dim != o.dim or len(list(o.op.x.uses)) != 1:
         return [o.x]
     return list(o.x.owner.operands[0].owner.operands)
+
+
+# --- Diagonals -------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.diagonal")
+def _diagonal(o: t.Lowered) -> ir.Value:
+    x = builtin.operand(o, "x")
+    sizes = builtin.sizes_of(x)
+    rest = [d for d in range(len(sizes)) if d not in (o.dim1, o.dim2)]
+    length = shape_of(o.op.out)[-1]
+    shape = [*(sizes[d] for d in rest), _diagonal_length(o, sizes) if length < 0 else length]
+
+    def position() -> list[ir.Value]:
+        places = {d: builtin.loop_index(i) for i, d in enumerate(rest)}
+        places[o.dim1], places[o.dim2] = _on_diagonal(o, builtin.loop_index(len(rest)))
+        return [places[d] for d in range(len(sizes))]
+
+    return builtin.result(o, builtin.read(x, shape, [], [], position))
+
+
+def _on_diagonal(o: t.Lowered, along: ir.Value) -> list[ir.Value]:
+    """The positions in dim1 and dim2 of an element of the diagonal."""
+    return [arith.addi(along, builtin.as_index(max(0, shift))) for shift in (-o.offset, o.offset)]
+
+
+def _diagonal_length(o: t.Lowered, sizes: Sequence[int | ir.Value]) -> ir.Value:
+    rows = arith.subi(builtin.as_index(sizes[o.dim1]), builtin.as_index(max(0, -o.offset)))
+    columns = arith.subi(builtin.as_index(sizes[o.dim2]), builtin.as_index(max(0, o.offset)))
+    return arith.maxsi(arith.minsi(rows, columns), builtin.as_index(0))
+
+
+@t.lowers("flambeau.diagonal_scatter")
+def _diagonal_scatter(o: t.Lowered) -> ir.Value:
+    x, src = builtin.operand(o, "x"), builtin.operand(o, "src")
+    if 0 in shape_of(src):
+        return o.x
+    rank = len(shape_of(x))
+    rest = [d for d in range(rank) if d not in (o.dim1, o.dim2)]
+    sizes = builtin.sizes_of(src)
+    length = builtin.as_index(sizes[-1])
+    # One more element, so that there is one to read where the diagonal is empty.
+    padded = builtin.pad(src, [0] * len(sizes), [0] * len(rest) + [1], 0)
+    element = x.type.element_type
+
+    def body(old: ir.Value, _: ir.Value) -> list[ir.Value]:
+        row, column = builtin.loop_index(o.dim1), builtin.loop_index(o.dim2)
+        along = arith.subi(row, builtin.as_index(max(0, -o.offset)))
+        equal = arith.cmpi(arith.CmpIPredicate.eq, arith.addi(row, builtin.as_index(o.offset)), column)
+        inside = arith.andi(equal, arith.cmpi(arith.CmpIPredicate.ult, along, length))
+        place = [*(builtin.loop_index(d) for d in rest), arith.select(inside, along, builtin.as_index(0))]
+        new = ir.Operation.create("tensor.extract", results=[element], operands=[padded, *place]).results[0]
+        return [arith.select(inside, new, old)]
+
+    each = ir.AffineMap.get_identity(rank)
+    out = builtin.empty(builtin.sizes_of(x), element)
+    return builtin.result(o, builtin.generic([x], [out], [each, each], ["parallel"] * rank, body)[0])

@@ -37,3 +37,13 @@ def _expand(a: SimpleNamespace) -> torch.Tensor:
 @evaluates("flambeau.cat")
 def _cat(a: SimpleNamespace) -> torch.Tensor:
     return torch.cat([a.x, a.y], a.dim)
+
+
+@evaluates("flambeau.as_strided")
+def _as_strided(a: SimpleNamespace) -> torch.Tensor:
+    return a.x.contiguous().as_strided(a.size, a.stride, a.storage_offset)  # type: ignore[no-any-return]
+
+
+@evaluates("flambeau.as_strided_scatter")
+def _as_strided_scatter(a: SimpleNamespace) -> torch.Tensor:
+    return torch.as_strided_scatter(a.x.contiguous(), a.src, a.size, a.stride, a.storage_offset)

@@ -26,6 +26,14 @@ def _cat(x, y, dim, **options):
     return _op("cat", x, y, dim, eager=lambda x, y, dim: torch.cat([x, y], dim), **options)
 
 
+def _strided(x, size, stride, storage_offset):
+    return x.as_strided(size, stride, storage_offset)
+
+
+def _strided_scatter(x, src, size, stride, storage_offset):
+    return torch.as_strided_scatter(x, src, size, stride, storage_offset)
+
+
 SAMPLES = [
     _op("expand", _floats(3), [2, 3], id="leading dim"),
     _op("expand", _floats(3, 1), [2, 3, 4], id="unit dim", dynamic=False),
@@ -86,4 +94,20 @@ SAMPLES = [
     _cat(_floats(2, 3), _floats(2, 0), 1, id="nothing"),
     _cat(_integers(3, dtype=torch.uint8), _integers(2, dtype=torch.uint8), 0, id="uint8"),
     _cat(_bools(3), _bools(2), 0, id="bool"),
+    _op("diagonal", _floats(3, 4), 0, 0, 1, id="main"),
+    _op("diagonal", _floats(3, 4), 2, 0, 1, id="above"),
+    _op("diagonal", _floats(2, 3, 4), -1, 2, 0, id="below"),
+    _op("diagonal", _floats(3, 4), 7, 0, 1, id="outside"),
+    _op("diagonal_scatter", _floats(3, 4), _floats(3), 0, 0, 1, id="main"),
+    _op("diagonal_scatter", _floats(3, 4), _floats(2), 2, 0, 1, id="above"),
+    _op("diagonal_scatter", _floats(2, 3, 4), _floats(3, 1), -1, 2, 0, id="below"),
+    _op("diagonal_scatter", _floats(3, 4), _floats(0), 7, 0, 1, id="outside"),
+    _op("as_strided", _floats(4, 6), [3, 2], [7, 2], 1, id="apart", eager=_strided, dynamic=False),
+    _op("as_strided", _floats(12), [4, 3], [2, 1], 0, id="overlapping", eager=_strided, dynamic=False),
+    _op("as_strided", _floats(3), [2, 3], [0, 1], 0, id="repeated", eager=_strided, dynamic=False),
+    _op("as_strided", _floats(3), [], [], 2, id="to rank 0", eager=_strided, dynamic=False),
+    _op("as_strided_scatter", _floats(4, 6), _floats(3, 2), [3, 2], [7, 2], 1, eager=_strided_scatter, dynamic=False),
+    _op("unfold", _floats(9), 0, 3, 2, id="overlapping"),
+    _op("unfold", _floats(2, 7, 3), 1, 3, 3, id="middle"),
+    _op("unfold", _floats(2, 7), 1, 7, 1, id="one window"),
 ]

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Lowering of reads and writes at computed positions, and of sort.
+
+Reads are loop nests that extract elements; writes are one scatter of slices along the first dim.
+"""
+
+from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.ops.index import index_position
+from flambeau.dialects.types import shape_of
+from flambeau.pipelines.lower_to_torch import builtin
+from flambeau.pipelines.lower_to_torch import torch_builder as t
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def _clamped(position: ir.Value, size: int | ir.Value) -> ir.Value:
+    """An `index` into a dim: the nearest valid one."""
+    last = arith.subi(builtin.as_index(size), builtin.as_index(1))
+    return arith.maxsi(arith.minsi(position, last), builtin.as_index(0))
+
+
+def _as_position(index: ir.Value) -> ir.Value:
+    return arith.index_cast(ir.IndexType.get(), index)
+
+
+@t.lowers("flambeau.index")
+def _index(o: t.Lowered) -> ir.Value:
+    x = builtin.operand(o, "x")
+    tables = [builtin.to_builtin(v, w.type) for v, w in zip(o.indices, o.op.indices, strict=True)]
+    sizes, common = builtin.sizes_of(x), builtin.sizes_of(tables[0])
+    rest = [d for d in range(len(sizes)) if d not in o.dims]
+    at = index_position(o.dims)
+    shape = [*(sizes[d] for d in rest[:at]), *common, *(sizes[d] for d in rest[at:])]
+    loop = {d: i if i < at else i + len(common) for i, d in enumerate(rest)}
+
+    def position(*indices: ir.Value) -> list[ir.Value]:
+        places = {}
+        for dim, index in zip(o.dims, map(_as_position, indices), strict=True):
+            negative = arith.cmpi(arith.CmpIPredicate.slt, index, builtin.as_index(0))
+            from_end = arith.addi(index, builtin.as_index(sizes[dim]))
+            places[dim] = _clamped(arith.select(negative, from_end, index), sizes[dim])
+        return [places[d] if d in places else builtin.loop_index(loop[d]) for d in range(len(sizes))]
+
+    table_map = ir.AffineMap.get(len(shape), 0, [ir.AffineExpr.get_dim(at + i) for i in range(len(common))])
+    return builtin.result(o, builtin.read(x, shape, tables, [table_map] * len(tables), position))
+
+
+@t.lowers("flambeau.gather")
+def _gather(o: t.Lowered) -> ir.Value:
+    x, index = builtin.operand(o, "x"), builtin.operand(o, "index")
+    sizes, shape = builtin.sizes_of(x), builtin.sizes_of(index)
+
+    def position(along: ir.Value) -> list[ir.Value]:
+        return [
+            _clamped(_as_position(along), size) if d == o.dim else builtin.loop_index(d)
+            for d, size in enumerate(sizes)
+        ]
+
+    return builtin.result(o, builtin.read(x, shape, [index], [ir.AffineMap.get_identity(len(shape))], position))
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.index_add")
+def _index_add(o: t.Lowered) -> ir.Value:
+    return _write_slices(o, accumulate=True)
+
+
+@t.lowers("flambeau.index_copy")
+def _index_copy(o: t.Lowered) -> ir.Value:
+    return _write_slices(o, accumulate=False)
+
+
+def _write_slices(o: t.Lowered, *, accumulate: bool) -> ir.Value:
+    """One scatter along the first dim. IREE fuses what computes its operands into it and then wants them on the stack
+    as a whole, so they are computed apart from it."""
+    x, index, source = builtin.operand(o, "x"), builtin.operand(o, "index"), builtin.operand(o, "source")
+    if 0 in (*shape_of(x), *shape_of(source)):
+        return o.x
+    x, source = _moved(x, o.dim, 0), _moved(source, o.dim, 0)
+    index = _valid_positions(index, builtin.sizes_of(x)[0])
+    types = [t.torch_type(v.type) for v in (x, index, source)]
+    base, places, updates = (
+        builtin.from_builtin(v, type_)
+        for v, type_ in zip((x, builtin.apart(index), builtin.apart(source)), types, strict=True)
+    )
+    indices = t.list_([places], "optional<vtensor>")
+    written = t.call("aten.index_put", [base, indices, updates, t.bool_(accumulate)], types[0])
+    return builtin.result(o, _moved(builtin.to_builtin(written, x.type), 0, o.dim))
+
+
+def _valid_positions(index: ir.Value, size: int | ir.Value) -> ir.Value:
+    """The positions as i64 within [0, size)."""
+    i64 = ir.IntegerType.get_signless(64)
+    each = ir.AffineMap.get_identity(1)
+    out = builtin.empty(builtin.sizes_of(index), i64)
+
+    def body(position: ir.Value, _: ir.Value) -> list[ir.Value]:
+        return [arith.index_cast(i64, _clamped(_as_position(position), size))]
+
+    return builtin.generic([index], [out], [each, each], ["parallel"], body)[0]
+
+
+def _moved(x: ir.Value, source: int, target: int) -> ir.Value:
+    """`x` with dim `source` moved to `target`."""
+    if source == target:
+        return x
+    sizes = builtin.sizes_of(x)
+    order = [d for d in range(len(sizes)) if d != source]
+    order.insert(target, source)
+    inverse = ir.AffineMap.get(
+        len(sizes), 0, [ir.AffineExpr.get_dim(order.index(d)) for d in range(len(sizes))]
+    )
+    out = builtin.empty([sizes[d] for d in order], x.type.element_type)
+    maps = [inverse, ir.AffineMap.get_identity(len(sizes))]
+    return builtin.generic([x], [out], maps, ["parallel"] * len(sizes), lambda element, _: [element])[0]
+
+
+# --- Order -----------------------------------------------------------------------------------------------------------
+
+
+@t.lowers("flambeau.sort")
+def _sort(o: t.Lowered) -> list[ir.Value]:
+    return t.call("aten.sort", [o.x, t.int_(o.dim), t.bool_(o.descending)], *o.result_types)  # type: ignore[no-any-return]
