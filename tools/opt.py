@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("output")
     group.add_argument("--emit-bytecode", action="store_true", help="write bytecode instead of text")
     group.add_argument("--mlir-print-debuginfo", action="store_true", help="print locations")
+    group.add_argument(
+        "--mlir-print-local-scope", action="store_true", help="print locations and attributes without aliases"
+    )
     group.add_argument("--mlir-print-op-generic", action="store_true", help="print all ops in generic form")
     group.add_argument(
         "--mlir-elide-elementsattrs-if-larger", metavar="N", type=int, help="print long constants as '...'"
@@ -445,6 +448,7 @@ def _asm(module: "ir.Module", args: argparse.Namespace) -> bytes:
         return buffer.getvalue()
     text = module.operation.get_asm(
         enable_debug_info=args.mlir_print_debuginfo,
+        use_local_scope=args.mlir_print_local_scope,
         print_generic_op_form=args.mlir_print_op_generic,
         large_elements_limit=args.mlir_elide_elementsattrs_if_larger,
     )

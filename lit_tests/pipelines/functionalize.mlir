@@ -1,0 +1,75 @@
+// RUN: flambeau-opt %s --functionalize --split-input-file | FileCheck %s
+
+// A written argument: the new value is one more result, after the function's own.
+// CHECK-LABEL: func.func @counter
+// CHECK-SAME: (%[[X:.*]]: tensor<3xf32>, %[[STEPS:.*]]: tensor<i64> {flambeau.role = "buffer"})
+// CHECK-SAME: -> (tensor<3xf32>, tensor<i64> {flambeau.updates = 1 : i64})
+func.func @counter(%x: tensor<3xf32>, %steps: !flambeau.ref<tensor<i64>> {flambeau.role = "buffer"}) -> tensor<3xf32> {
+  // CHECK: %[[ONE:.*]] = "flambeau.constant"
+  %one = "flambeau.constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %old = "flambeau.ref_load"(%steps) : (!flambeau.ref<tensor<i64>>) -> tensor<i64>
+  // CHECK: %[[NEW:.*]] = "flambeau.add"(%[[STEPS]], %[[ONE]])
+  %new = "flambeau.add"(%old, %one) : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  "flambeau.ref_store"(%steps, %new) {hidden = false} : (!flambeau.ref<tensor<i64>>, tensor<i64>) -> ()
+  // CHECK-NOT: flambeau.ref
+  // CHECK: return %[[X]], %[[NEW]]
+  return %x : tensor<3xf32>
+}
+
+// -----
+
+// A write through a view is a scatter into the storage; the view read afterwards sees it, and so does the argument.
+// CHECK-LABEL: func.func @write_through_view
+// CHECK-SAME: (%[[X:.*]]: tensor<2x3xf32>, %[[ROW:.*]]: tensor<3xf32>)
+func.func @write_through_view(%x: !flambeau.ref<tensor<2x3xf32>>, %row: tensor<3xf32>) -> tensor<3xf32> {
+  %view = "flambeau.ref_view"(%x) {view_op = "flambeau.select", arguments = {dim = 0 : i64, index = 1 : i64, operandSegmentSizes = array<i32: 1, 0>}, operandSegmentSizes = array<i32: 1, 0>} : (!flambeau.ref<tensor<2x3xf32>>) -> !flambeau.ref<tensor<3xf32>>
+  // CHECK: %[[NEW:.*]] = "flambeau.select_scatter"(%[[X]], %[[ROW]]) {dim = 0 : i64, index = 1 : i64
+  "flambeau.ref_store"(%view, %row) {hidden = false} : (!flambeau.ref<tensor<3xf32>>, tensor<3xf32>) -> ()
+  // CHECK: %[[SEEN:.*]] = "flambeau.select"(%[[NEW]]) {dim = 0 : i64, index = 1 : i64
+  %seen = "flambeau.ref_load"(%view) : (!flambeau.ref<tensor<3xf32>>) -> tensor<3xf32>
+  // CHECK: return %[[SEEN]], %[[NEW]]
+  return %seen : tensor<3xf32>
+}
+
+// -----
+
+// A write that autograd does not see keeps the old history, and the update says so.
+// CHECK-LABEL: func.func @no_grad
+// CHECK-SAME: (%[[P:.*]]: tensor<3xf32>, %[[NEW:.*]]: tensor<3xf32>) -> (tensor<3xf32>, tensor<3xf32> {autograd.hidden, flambeau.updates = 0 : i64})
+func.func @no_grad(%p: !flambeau.ref<tensor<3xf32>>, %new: tensor<3xf32>) -> tensor<3xf32> {
+  "flambeau.ref_store"(%p, %new) {hidden = true} : (!flambeau.ref<tensor<3xf32>>, tensor<3xf32>) -> ()
+  // CHECK: %[[WITH:.*]] = "autograd.with_value"(%[[P]], %[[NEW]])
+  %value = "flambeau.ref_load"(%p) : (!flambeau.ref<tensor<3xf32>>) -> tensor<3xf32>
+  // CHECK: return %[[WITH]], %[[WITH]]
+  return %value : tensor<3xf32>
+}
+
+// -----
+
+// A place of the function's own leaves no trace in the signature.
+// CHECK-LABEL: func.func @temporary
+// CHECK-SAME: (%[[X:.*]]: tensor<3xf32>) -> tensor<3xf32>
+func.func @temporary(%x: tensor<3xf32>) -> tensor<3xf32> {
+  %place = "flambeau.ref_new"(%x) : (tensor<3xf32>) -> !flambeau.ref<tensor<3xf32>>
+  // CHECK: %[[Y:.*]] = "flambeau.neg"(%[[X]])
+  %y = "flambeau.neg"(%x) : (tensor<3xf32>) -> tensor<3xf32>
+  "flambeau.ref_store"(%place, %y) {hidden = false} : (!flambeau.ref<tensor<3xf32>>, tensor<3xf32>) -> ()
+  %z = "flambeau.ref_load"(%place) : (!flambeau.ref<tensor<3xf32>>) -> tensor<3xf32>
+  // CHECK: return %[[Y]]
+  return %z : tensor<3xf32>
+}
+
+// -----
+
+// Random ops draw from a seed argument, each with its own offset.
+// CHECK-LABEL: func.func @dropout
+// CHECK-SAME: %[[SEED:[a-z0-9]+]]: tensor<2xi32> {flambeau.role = "seed"}
+func.func @dropout(%x: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>) {
+  // CHECK: %[[FIRST:.*]] = "flambeau.constant"() {value = dense<0> : tensor<i32>}
+  // CHECK: "flambeau.random_bits"(%[[SEED]], %[[FIRST]])
+  %a:2 = "flambeau.native_dropout"(%x) {p = 0.5 : f64, train = true} : (tensor<8xf32>) -> (tensor<8xf32>, tensor<8xi1>)
+  // CHECK: %[[SECOND:.*]] = "flambeau.constant"() {value = dense<1> : tensor<i32>}
+  // CHECK: "flambeau.random_bits"(%[[SEED]], %[[SECOND]])
+  %b:2 = "flambeau.native_dropout"(%x) {p = 0.5 : f64, train = true} : (tensor<8xf32>) -> (tensor<8xf32>, tensor<8xi1>)
+  return %a#0, %b#0 : tensor<8xf32>, tensor<8xf32>
+}
