@@ -5,7 +5,7 @@ import threading
 from importlib import import_module
 
 from flambeau.dialects import build
-from flambeau.dialects.bindings import ir, passmanager, torch_dialect
+from flambeau.dialects.bindings import ir, register_torch_dialects
 from flambeau.dialects.dialect import Autograd, Flambeau
 from flambeau.dialects.ops import FAMILIES
 
@@ -22,12 +22,8 @@ def create_context() -> ir.Context:
     """A new MLIR context that knows our dialects and the torch dialect."""
     with _LOAD_LOCK:
         context = ir.Context()
+        register_torch_dialects(context)
         with context, ir.Location.unknown():
-            torch_dialect.register_dialect(context)
-            # The torch_c dialect (to and from builtin tensors) becomes known when a pass that depends on it has run.
-            passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(
-                ir.Module.create().operation
-            )
             Flambeau.load()
             Autograd.load()
     return context

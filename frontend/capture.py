@@ -57,6 +57,7 @@ from flambeau.frontend.signature import (
     TensorRecord,
     UnsupportedGraphError,
     inner_graphs,
+    user_location,
     written_nodes,
 )
 
@@ -268,7 +269,11 @@ class _Trace:
         graph = module.graph
         graph.eliminate_dead_code(is_impure_node=_has_effects)
         for node in reversed(graph.nodes):
-            node.meta.setdefault(NODE_RECORD, NodeRecord(torch.is_grad_enabled(), ()))
+            if NODE_RECORD not in node.meta:
+                if node.op == "call_function" and _holds_tensor(node.meta.get("val")):
+                    reason = "it ran out of sight of the trace"
+                    raise UnsupportedGraphError(str(node.target), user_location(node), reason)
+                node.meta[NODE_RECORD] = NodeRecord(torch.is_grad_enabled(), ())
             if node.op == "call_function" and not node.stack_trace:  # size arithmetic; its user's line
                 node.stack_trace = next((user.stack_trace for user in node.users if user.stack_trace), None)
             if node.op == "get_attr" and isinstance(getattr(module, node.target), FakeTensor):
@@ -607,6 +612,10 @@ def _tag_untagged(nodes: Sequence[fx.Node]) -> None:
             for key in ("recompute", "ac_graph_id"):
                 if key in tags:
                     node.meta.setdefault(key, tags[key])
+
+
+def _holds_tensor(value: Any) -> bool:
+    return any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value))
 
 
 def _has_effects(node: fx.Node) -> bool:

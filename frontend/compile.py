@@ -18,7 +18,7 @@ from torch import fx
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.frontend.capture import capture_dynamo_graph
-from flambeau.frontend.execution import Call, differentiable, functions_by_name, interpret, load_compiled
+from flambeau.frontend.execution import Call, bytecode, differentiable, functions_by_name, interpret, load_compiled
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
 from flambeau.frontend.options import Options, read_options
@@ -26,11 +26,15 @@ from flambeau.frontend.signature import CapturedGraph
 from flambeau.frontend.wrapper import CompiledGraph
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.work import estimate_seconds
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
+
+# On the CPU, graphs estimated below this run in the caller's thread: waking a worker costs 20 to 60 microseconds.
+SMALL_SECONDS = 100e-6
 
 
 class FlambeauWarning(UserWarning):
@@ -123,24 +127,30 @@ class _Compilation:
 
     def executable(self) -> tuple[Call, Signature]:
         """The module as one callable over its forward's arguments, and the facts of the forward."""
-        if self.backend.pipeline == "imported":
-            return interpret(self.module, "graph")
-        self.run_passes(stage_passes("functional"))
-        if self.backend.pipeline == "functional":
-            return interpret(self.module, "graph")
-        differentiates = any("autograd.requires_grad" in str(f.attributes["arg_attrs"]) for f in functions_by_name(self.module).values())
-        self.run_passes(stage_passes("partitioned" if differentiates else "forward"))
+        stop = self.backend.pipeline
+        if stop != "imported":
+            self.run_passes(stage_passes("functional"))
+        if stop not in ("imported", "functional"):
+            self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward"))
         functions = functions_by_name(self.module)
         facts = {name: read_signature(function) for name, function in functions.items()}
         if self.backend.compile_fn is not None:
             call = self.backend.compile_fn(self.module, facts)
-            return (lambda arguments: list(call(*arguments))), facts["forward"]
-        if self.backend.pipeline == "partitioned":
+            return (lambda arguments: list(call(*arguments))), facts["forward" if "forward" in facts else "graph"]
+        if stop in ("imported", "functional"):
+            return interpret(self.module, "graph")
+        if stop == "partitioned":
             return differentiable({name: interpret(self.module, name)[0] for name in functions}, facts), facts["forward"]
-        self.run_passes(self.options.pipeline or stage_passes(self.backend.pipeline))
-        with self.module.context:
-            text = self.module.operation.get_asm(enable_debug_info=True)
-        return differentiable(load_compiled(text, self.backend, facts, self.options.iree_flags), facts), facts["forward"]
+        seconds = max(estimate_seconds(function) for function in functions.values())
+        self.run_passes(self.options.pipeline or stage_passes(stop))
+        compiled = load_compiled(
+            bytecode(self.module), self.backend, facts, self.options.iree_flags, small=seconds < SMALL_SECONDS
+        )
+        return differentiable(compiled, facts), facts["forward"]
+
+    def differentiates(self) -> bool:
+        """Whether some argument requires a gradient."""
+        return any(a.requires_grad for a in read_signature(functions_by_name(self.module)["graph"]).arguments)
 
     def run_passes(self, pipeline: str) -> None:
         first = self.stages

@@ -4,6 +4,7 @@
 What comes back obeys the signature: eager's strides, and memory of its own.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -95,14 +96,26 @@ def with_strides(value: torch.Tensor, strides: Sequence[int] | None) -> torch.Te
     return torch.empty_strided(value.shape, list(strides), dtype=value.dtype, device=value.device).copy_(value)
 
 
-def load_compiled(module_text: str | bytes, backend: Backend, facts: dict[str, Signature], flags: Sequence[str]) -> dict[str, Execute]:
-    """Compile a lowered module with IREE and load it; its functions as callables, by name."""
+def bytecode(module: ir.Module) -> bytes:
+    """A module as MLIR bytecode, with its locations."""
+    buffer = io.BytesIO()
+    module.operation.write_bytecode(buffer)
+    return buffer.getvalue()
+
+
+def load_compiled(
+    asm: str | bytes, backend: Backend, facts: dict[str, Signature], flags: Sequence[str], *, small: bool = False
+) -> dict[str, Execute]:
+    """Compile a lowered module with IREE and load it; its functions as callables, by name.
+
+    `small`: on the CPU, run in the caller's thread.
+    """
     from flambeau.runtime.devices import find_device
     from flambeau.runtime.executable import Executable, ResultSpec
     from flambeau.runtime.iree_compiler import compile_module
 
-    device = find_device(backend)
-    executable = Executable(compile_module(module_text, backend, extra_flags=flags), device)
+    device = find_device(backend, "local-sync" if small and backend.device == "local" else None)
+    executable = Executable(compile_module(asm, backend, extra_flags=flags), device)
 
     def function(name: str, signature: Signature) -> Execute:
         call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])

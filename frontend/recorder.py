@@ -13,7 +13,7 @@ from torch import fx
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
-from torch.utils._python_dispatch import TorchDispatchMode, autograd_would_have_decomposed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flambeau.frontend.signature import (
     NODE_RECORD,
@@ -27,11 +27,6 @@ from flambeau.frontend.signature import (
 )
 
 _STORAGE_SURGERY = ("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_")
-_SIZE_QUERIES = (
-    torch.ops.aten.size.default,
-    torch.ops.aten.stride.default,
-    torch.ops.aten.storage_offset.default,
-)
 _BUILTIN_NAMESPACES = ("aten", "prim", "prims")
 _LIFT = torch.ops.aten.lift_fresh.default
 _LIFT_BECOMES = (
@@ -87,16 +82,9 @@ class Recorder(TorchDispatchMode):
         if func is torch.ops.prim.device.default:
             return func(*args, **kwargs)
         self.settle()
-        if isinstance(func, OpOverload):
-            if func._schema.name in _STORAGE_SURGERY:
-                reason = "it changes the storage behind a tensor"
-                raise UnsupportedGraphError(str(func), self._state.location, reason)
-            leaves = pytree.tree_leaves((args, kwargs))
-            if func not in _SIZE_QUERIES and autograd_would_have_decomposed(func, leaves):
-                with self:
-                    opened = func.decompose(*args, **kwargs)
-                if opened is not NotImplemented:
-                    return opened
+        if isinstance(func, OpOverload) and func._schema.name in _STORAGE_SURGERY:
+            reason = "it changes the storage behind a tensor"
+            raise UnsupportedGraphError(str(func), self._state.location, reason)
         # An operator whose autograd is written in Python arrives from inside an autograd.Function, which turns
         # grad mode off.
         builtin = isinstance(func, OpOverload) and func.namespace in _BUILTIN_NAMESPACES

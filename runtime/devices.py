@@ -9,7 +9,7 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flambeau.runtime import cuda, vulkan
 from flambeau.runtime.backends import Backend
@@ -114,7 +114,7 @@ def vm_instance() -> "iree.runtime.VmInstance":
     """IREE's one virtual machine of this process."""
     import iree.runtime
 
-    return _immortal(iree.runtime.VmInstance())
+    return iree.runtime.VmInstance()
 
 
 _OPEN_LOCK = threading.Lock()
@@ -142,10 +142,7 @@ def _query(driver: str) -> tuple[tuple[Device, ...], str]:
 
 def _open(device: Device) -> "iree.runtime.HalDevice":
     import iree.runtime
-    from iree.runtime import _binding
 
-    # The devices live for ever, see below, which nanobind would report at exit as leaks, at length.
-    _binding.disable_leak_checker()
     if device.driver == "local-task" and "task_worker_stack_size" not in os.environ.get(
         "IREE_PY_RUNTIME_FLAGS", ""
     ):
@@ -155,20 +152,24 @@ def _open(device: Device) -> "iree.runtime.HalDevice":
     allocators = None if device.driver == "vulkan" else ["caching"]
     try:
         driver = iree.runtime.get_driver(device.driver)
-        return _immortal(
-            driver.create_device_by_uri(f"{device.driver}://{device.path}", allocators=allocators)
-        )
+        opened = driver.create_device_by_uri(f"{device.driver}://{device.path}", allocators=allocators)
     except (RuntimeError, ValueError) as error:
         raise BackendNotAvailableError(
             f"IREE cannot open {device.driver} device {device.name!r}: {error}"
         ) from error
+    if device.driver in LOCAL_DRIVERS:
+        _make_immortal(opened)
+    return opened
 
 
-def _immortal(native: Any) -> Any:
-    """Keep a native object until the process ends.
+def _make_immortal(device: "iree.runtime.HalDevice") -> None:
+    """Keep a CPU device until the process ends.
 
-    A result tensor may outlive everything else at interpreter exit, and freeing its memory after the caching allocator
-    of its device crashes the process.
+    Result tensors hold memory of its caching allocator and may outlive everything else at interpreter exit; giving
+    memory back to an allocator that is gone crashes the process. GPU devices are not kept: their results are copies,
+    and a Vulkan device that is never closed burns seconds of CPU time at exit.
     """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
-    return native
+    from iree.runtime import _binding
+
+    _binding.disable_leak_checker()  # would report the device at exit, at length
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(device))

@@ -12,7 +12,7 @@ In: a module as text or bytecode. Out: text for the compiler and the signatures 
 import re
 from dataclasses import dataclass
 
-from flambeau.dialects.bindings import ir, passmanager, torch_dialect
+from flambeau.dialects.bindings import ir, register_torch_dialects
 from flambeau.runtime.errors import CompileError
 
 __all__ = ["FunctionSignature", "PreparedModule", "keep_arguments"]
@@ -61,12 +61,8 @@ def keep_arguments(asm: str | bytes) -> PreparedModule:
     context = ir.Context()
     context.enable_multithreading(False)
     context.allow_unregistered_dialects = True  # ops of dialects that only IREE has
-    torch_dialect.register_dialect(context)
+    register_torch_dialects(context)
     with context, ir.Location.unknown():
-        # Loads the torch_c dialect, which no binding does.
-        passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(
-            ir.Module.create().operation
-        )
         try:
             module = ir.Module.parse(asm)
         except ir.MLIRError as error:

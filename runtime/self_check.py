@@ -80,7 +80,7 @@ def _failures(backend: Backend, device: Device) -> str:
             failures.append(str(error))
             continue
         assert isinstance(result, torch.Tensor)
-        error = ((result.double() - expected).abs().max() / expected.abs().max()).item()
-        if not error < 1e-5:  # also true for NaN
-            failures.append(f"{name} is off by {error:.1e}")
+        difference = ((result.double() - expected).abs().max() / expected.abs().max()).item()
+        if not difference < 1e-5:  # also true for NaN
+            failures.append(f"{name} is off by {difference:.1e}")
     return ", ".join(failures)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Convolution of 1 to 3 spatial dims, plain or transposed, and its two gradients.
 
-With g the gradient of the result, the three ops are the derivatives of one trilinear form, sum(g * convolution(x, weight)),
-by g, x and weight. So the VJP of each is again made of the other two, to any order.
+With g the gradient of the result, the three ops are the derivatives of one trilinear form,
+sum(g * convolution(x, weight)), by g, x and weight. So the VJP of each is again made of the other two, to any order.
 
 Shapes: x (N, C, S...), weight (F, C / groups, K...), transposed (C, F / groups, K...), g and result (N, F, T...).
 The lists `stride`, `padding`, `dilation` and `output_padding` have one entry per spatial dim.
@@ -13,16 +13,27 @@ from collections.abc import Sequence
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.opdef import COSTLY, Bool, Int, Ints, Lowering, Result, Sizes, Tensor, VerificationError
+from flambeau.dialects.opdef import (
+    COSTLY,
+    Bool,
+    Int,
+    Ints,
+    Lowering,
+    Result,
+    Sizes,
+    Tensor,
+    VerificationError,
+)
 from flambeau.dialects.types import DYNAMIC, compatible, is_float, shape_of, tensor_type
 
 
 class ConvolutionOp(FlambeauOp, name="convolution"):
     """Cross-correlation of x with weight, plus bias (F) on each channel; or, `transposed`, the adjoint of one.
 
-    T = (S + 2 padding - dilation (K - 1) - 1) // stride + 1; transposed: T = (S - 1) stride - 2 padding + dilation (K - 1)
-    + output_padding + 1. Gradient: convolution_input_grad(g, weight); convolution_weight_grad(g, x); the sum of g over all
-    but the channels.
+    T = (S + 2 padding - dilation (K - 1) - 1) // stride + 1; transposed:
+    T = (S - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1.
+
+    Gradient: convolution_input_grad(g, weight); convolution_weight_grad(g, x); the sum of g over all but the channels.
     """
 
     x: Tensor
@@ -125,7 +136,9 @@ def _result_shape(op, x: Sequence[int], weight: Sequence[int]) -> list[int]:
     """The result's sizes; raises if sizes and parameters do not fit."""
     rank = len(x) - 2
     if rank not in (1, 2, 3) or len(weight) != rank + 2:
-        raise VerificationError(f"input of rank {len(x)} and weight of rank {len(weight)}; both have rank 3, 4 or 5")
+        raise VerificationError(
+            f"input of rank {len(x)} and weight of rank {len(weight)}; both have rank 3, 4 or 5"
+        )
     if DYNAMIC in weight:
         raise VerificationError(f"the weight's sizes must be static, found {list(weight)}")
     for name in ("stride", "padding", "dilation", "output_padding"):
@@ -133,7 +146,9 @@ def _result_shape(op, x: Sequence[int], weight: Sequence[int]) -> list[int]:
         if len(values) != rank or min(values) < least:
             raise VerificationError(f"{name} is {values}; {rank} numbers of at least {least} are needed")
     if not op.transposed and any(op.output_padding):
-        raise VerificationError(f"output_padding is {op.output_padding}, but only a transposed convolution has one")
+        raise VerificationError(
+            f"output_padding is {op.output_padding}, but only a transposed convolution has one"
+        )
     for i, extra in enumerate(op.output_padding):
         if op.transposed and extra >= max(op.stride[i], op.dilation[i]):
             raise VerificationError(f"output_padding {extra} must be smaller than stride or dilation")
@@ -141,7 +156,9 @@ def _result_shape(op, x: Sequence[int], weight: Sequence[int]) -> list[int]:
         raise VerificationError(f"weight of sizes {list(weight)} does not divide into {op.groups} groups")
     channels = weight[0] if op.transposed else weight[1] * op.groups
     if x[1] not in (channels, DYNAMIC):
-        raise VerificationError(f"input has {x[1]} channels, but weight {list(weight)} with {op.groups} groups takes {channels}")
+        raise VerificationError(
+            f"input has {x[1]} channels, but weight {list(weight)} with {op.groups} groups takes {channels}"
+        )
     spatial = [_window_positions(op, i, x[i + 2], weight[i + 2]) for i in range(rank)]
     return [x[0], weight[1] * op.groups if op.transposed else weight[0], *spatial]
 
@@ -155,11 +172,15 @@ def _window_positions(op, i: int, size: int, kernel: int) -> int:
     else:
         result = (size + 2 * op.padding[i] - reach) // op.stride[i] + 1
     if result < 1:
-        raise VerificationError(f"spatial dim {i} of size {size} is too small for a kernel that reaches over {reach}")
+        raise VerificationError(
+            f"spatial dim {i} of size {size} is too small for a kernel that reaches over {reach}"
+        )
     return result
 
 
-def _require_float(name: str, first: ir.RankedTensorType, *others: tuple[str, ir.RankedTensorType | None]) -> None:
+def _require_float(
+    name: str, first: ir.RankedTensorType, *others: tuple[str, ir.RankedTensorType | None]
+) -> None:
     if not is_float(first):
         raise VerificationError(f"'{name}' must be a float tensor, found {first}")
     for other, type_ in others:

@@ -124,21 +124,17 @@ class SmoothL1LossOp(FlambeauOp, name="smooth_l1_loss"):
     infer = _reduced()
 
     def check(op):
-        if op.beta < 0:
-            raise VerificationError(f"beta is {op.beta}, but must not be negative")
+        if op.beta <= 0:
+            raise VerificationError(f"beta is {op.beta}, but must be positive (with 0, the loss is l1_loss)")
 
     def vjp(op, g):
         difference = _difference(op)
-        # Where beta is 0, eager's slope at 0 is -1.
-        inner = b.mul(difference, 1.0 / op.beta) if op.beta else difference
-        slope = b.where(b.ge(difference, op.beta), 1.0, inner)
-        slope = b.where(b.le(difference, -op.beta), -1.0, slope)
+        near = b.lt(b.abs(difference), op.beta)
+        slope = b.where(near, b.mul(difference, 1.0 / op.beta), b.sign(difference))
         return _difference_vjp(op, g, slope)
 
     def decompose(op):
         distance = b.abs(_difference(op))
-        if not op.beta:
-            return _reduce(op, distance)
         quadratic = b.mul(b.mul(distance, distance), 0.5 / op.beta)
         return _reduce(op, b.where(b.lt(distance, op.beta), quadratic, b.sub(distance, 0.5 * op.beta)))
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Pooling over windows of the last 2 or 3 dims, its gradients, and adaptive pooling.
 
-x is (N, C, S...) or (C, S...). The lists have one entry per spatial dim, or one entry that counts for all; an empty `stride` is
-the kernel size. T = (S + 2 padding - dilation (K - 1) - 1) / stride + 1, rounded down, or with `ceil_mode` up, where the last
-window must still start inside the input or the padding before it.
+x is (N, C, S...) or (C, S...). The lists have one entry per spatial dim, or one entry that counts for all; an empty
+`stride` is the kernel size. T = (S + 2 padding - dilation (K - 1) - 1) / stride + 1, rounded down, or with `ceil_mode`
+up, where the last window must still start inside the input or the padding before it.
 """
 
 from array import array
@@ -155,7 +155,9 @@ class MaxPool3dWithIndicesOp(FlambeauOp, name="max_pool3d_with_indices"):
 
 def _max_pool_grad(op, g: ir.Value, rank: int) -> ir.Value:
     windows = windows_of(rank, op.kernel_size, op.stride, op.padding, op.dilation)
-    return b.max_pool_grad(g, op.indices, b.sizes(op.x), windows.kernel, windows.stride, windows.padding, windows.dilation)
+    return b.max_pool_grad(
+        g, op.indices, b.sizes(op.x), windows.kernel, windows.stride, windows.padding, windows.dilation
+    )
 
 
 class MaxPoolGradOp(FlambeauOp, name="max_pool_grad"):
@@ -292,12 +294,21 @@ class AvgPoolGradOp(FlambeauOp, name="avg_pool_grad"):
         _require_float(op.g)
         windows = _average_windows(op, len(op.kernel_size))
         if not compatible(op.g, tensor_type(_pooled(windows, op.input_shape), op.g.element_type)):
-            raise VerificationError(f"g is {op.g}, but pooling {op.input_shape} gives {_pooled(windows, op.input_shape)}")
+            raise VerificationError(
+                f"g is {op.g}, but pooling {op.input_shape} gives {_pooled(windows, op.input_shape)}"
+            )
         return tensor_type(op.input_shape, op.g.element_type)
 
     def vjp(op, g):
         pool = b.avg_pool2d if len(op.kernel_size) == 2 else b.avg_pool3d
-        parameters = (op.kernel_size, op.stride, op.padding, op.ceil_mode, op.count_include_pad, op.divisor_override)
+        parameters = (
+            op.kernel_size,
+            op.stride,
+            op.padding,
+            op.ceil_mode,
+            op.count_include_pad,
+            op.divisor_override,
+        )
         return {"g": pool(g, *parameters)}
 
 
@@ -317,7 +328,9 @@ def _adaptive_average(rank: int):
         _require_float(op.x)
         _require_static(shape_of(op.x), rank)
         if len(op.output_size) != rank or min(op.output_size) < 1:
-            raise VerificationError(f"output_size is {op.output_size}; {rank} numbers of at least 1 are needed")
+            raise VerificationError(
+                f"output_size is {op.output_size}; {rank} numbers of at least 1 are needed"
+            )
         return tensor_type([*shape_of(op.x)[:-rank], *op.output_size], op.x.element_type)
 
     return infer
@@ -372,7 +385,9 @@ def _adaptive_mean(x: ir.Value, output_size: Sequence[int]) -> ir.Value:
     out = b.cast(x, compute)
     outer = len(shape_of(x)) - rank
     for dim, parts in enumerate(output_size, outer):
-        out = _along(out, dim, lambda rows, size, parts=parts: b.mm(rows, _window_weights(size, parts, compute)))
+        out = _along(
+            out, dim, lambda rows, size, parts=parts: b.mm(rows, _window_weights(size, parts, compute))
+        )
     return b.cast(out, element)
 
 
@@ -415,8 +430,12 @@ class AdaptiveMaxPool2dOp(FlambeauOp, name="adaptive_max_pool2d"):
     def infer(op):
         _require_float(op.x)
         spatial = _require_static(shape_of(op.x), 2)
-        if len(op.output_size) != 2 or any(p < 1 or s % p for s, p in zip(spatial, op.output_size, strict=True)):
-            raise VerificationError(f"output_size {op.output_size} does not divide the spatial sizes {spatial}")
+        if len(op.output_size) != 2 or any(
+            p < 1 or s % p for s, p in zip(spatial, op.output_size, strict=True)
+        ):
+            raise VerificationError(
+                f"output_size {op.output_size} does not divide the spatial sizes {spatial}"
+            )
         values = tensor_type([*shape_of(op.x)[:-2], *op.output_size], op.x.element_type)
         return [values, with_element(values, ir.IntegerType.get_signless(64))]
 

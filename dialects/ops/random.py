@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Random ops: the stateful ones as PyTorch calls them, and the one pure generator that functionalize turns them into.
 
-A stateful op draws from PyTorch's generator and has effects, so it is neither merged nor removed. Each class has, besides
-the usual rules, `functional(op, seed, offset)`: the op's results (a list if several) as pure functions of `seed`
-(`tensor<2xi32>`) and `offset` (`tensor<i32>`), the number of the draw within a graph; two ops with different offsets are
-independent. Only `random_bits` draws; everything else is arithmetic on its bits:
+A stateful op draws from PyTorch's generator and has effects, so it is neither merged nor removed. Each class has,
+besides the usual rules, `functional(op, seed, offset)`: the op's results (a list if several) as pure functions of
+`seed` (`tensor<2xi32>`) and `offset` (`tensor<i32>`), the number of the draw within a graph; two ops with different
+offsets are independent. Only `random_bits` draws; everything else is arithmetic on its bits:
 
-* uniform in [0, 1): k * 2^-n, k the top n bits; n = 24 for f32, 11 for f16, 8 for bf16. f64: 26 bits of each word, n = 52.
-* normal: Box-Muller, sqrt(-2 log(1 - u)) * cos(2 pi v), u and v the uniforms of the two words (24 bits each, f64: 31).
+* uniform in [0, 1): k * 2^-n, k the top n bits; n = 24 for f32, 11 for f16, 8 for bf16, 52 for f64 (26 of each word).
+* normal: Box-Muller, sqrt(-2 log(1 - u)) * cos(2 pi v), u and v from the two words (24 bits each, f64: 31).
 * float16 and bfloat16 other than uniform are drawn in float32 and rounded.
 """
 
@@ -50,9 +50,10 @@ _DRAWN_BEFORE_AUTODIFF = "functionalize draws it from random_bits before autodif
 class RandomBitsOp(FlambeauOp, name="random_bits"):
     """Threefry-2x32 with 20 rounds: two independent words of `bits` random bits for each element.
 
-    The key is `seed`, the counter (position of the element in row-major order, `offset`), all as unsigned 32-bit numbers.
-    Result 0 holds the top `bits` bits of the first output word, result 1 those of the second: numbers in [0, 2^bits), or
-    for bits = 32 the word itself, read as a signed number. Same seed, offset and position: same bits on every device.
+    The key is `seed`, the counter (position of the element in row-major order, `offset`), all as unsigned 32-bit
+    numbers. Result 0 holds the top `bits` bits of the first output word, result 1 those of the second: numbers in
+    [0, 2^bits), or for bits = 32 the word itself, read as a signed number. Same seed, offset and position: same bits
+    on every device.
     """
 
     seed: Tensor
@@ -100,7 +101,9 @@ def uniform01(seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value], ele
     return b.add(b.mul(b.cast(word0, element), 2.0**-26), b.mul(b.cast(word1, element), 2.0**-52))
 
 
-def _uniform_inside(seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value], element: ir.Type) -> ir.Value:
+def _uniform_inside(
+    seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value], element: ir.Type
+) -> ir.Value:
     """Uniform numbers in (0, 1), both ends excluded, for f32 and f64: (k + 1/2) / 2^n."""
     digits = _open_interval_bits(element)
     word0, word1 = b.random_bits(seed, offset, shape, digits)
@@ -109,7 +112,9 @@ def _uniform_inside(seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value
     return b.add(b.mul(b.cast(word0, element), 2.0**-26), b.mul(b.add(b.cast(word1, element), 0.5), 2.0**-52))
 
 
-def standard_normal(seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value], element: ir.Type) -> ir.Value:
+def standard_normal(
+    seed: ir.Value, offset: ir.Value, shape: list[int | ir.Value], element: ir.Type
+) -> ir.Value:
     """Normal numbers with mean 0 and variance 1 of a float element type, by Box-Muller."""
     compute = _compute_element(element)
     digits = 31 if dtype_name(compute) == "float64" else 24
@@ -147,7 +152,7 @@ def _require_probability(p: float) -> None:
 
 
 class NativeDropoutOp(FlambeauOp, name="native_dropout", traits=(Stateful,)):
-    """x with elements zeroed with probability `p` and the rest scaled by 1 / (1 - p); and the bool mask of what is kept.
+    """x with elements zeroed with probability `p`, the rest scaled by 1 / (1 - p); and the bool mask of what is kept.
 
     `train` false: x itself and a mask of ones. Gradient (of what functionalize makes of it): g * mask / (1 - p).
     """
@@ -349,7 +354,10 @@ class RandintLikeOp(FlambeauOp, name="randint_like", traits=(Stateful,)):
     high: Int
     dtype: DType
     out: Result
-    aten = (aten("randint_like.low_dtype", "x", "low", "high", "dtype"), aten("randint_like", "x", "high", "dtype"))
+    aten = (
+        aten("randint_like.low_dtype", "x", "low", "high", "dtype"),
+        aten("randint_like", "x", "high", "dtype"),
+    )
     recompute = NEVER
     lowering = Lowering.NONE
     vjp = NotDifferentiable("only the shape of x is used")

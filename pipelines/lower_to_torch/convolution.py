@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Lowering of convolutions to linalg, channels last: the form that IREE compiles well.
 
-Every case is one of three loop nests. A plain convolution pads, then contracts windows with the weight. The gradient by the
-input (and a transposed convolution) is a plain convolution of the gradient, spread out by the stride, with the flipped
-weight. The gradient by the weight copies all windows side by side and is then one matrix product.
+Every case is one of three loop nests. A plain convolution pads, then contracts windows with the weight. The gradient
+by the input (and a transposed convolution) is a plain convolution of the gradient, spread out by the stride, with the
+flipped weight. The gradient by the weight copies all windows side by side and is then one matrix product.
 16-bit floats accumulate in f32.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from flambeau.dialects.bindings import arith, ir, linalg
 from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of, tensor_type
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
-
-# A depthwise kernel of more elements than this is a loop over windows instead of one slice per element.
-_MOST_SLICES = 25
 
 
 @t.lowers("flambeau.convolution")
@@ -54,7 +50,7 @@ def _convolution_weight_grad(o: t.Lowered) -> ir.Value:
 
 @dataclass(frozen=True)
 class _Windows:
-    """A plain convolution: its weight's sizes and how windows lie on the spatial dims. Transposed, x and g change roles."""
+    """A plain convolution: its weight's sizes and how windows lie. Transposed, x and g change roles."""
 
     weight: list[int]
     stride: list[int]
@@ -83,6 +79,12 @@ class _Windows:
     def rank(self) -> int:
         return len(self.kernel)
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether each window is one element: a matrix product, without change of layout."""
+        plain = {*self.kernel, *self.stride} == {1} and not any([*self.padding, *self.output_padding])
+        return plain and self.groups == 1
+
     def reach(self, i: int) -> int:
         """How far a window reaches past its first element."""
         return self.dilation[i] * (self.kernel[i] - 1)
@@ -106,9 +108,15 @@ class _Windows:
 
 
 def _forward(
-    x: ir.Value, weight: ir.Value, positions: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
+    x: ir.Value,
+    weight: ir.Value,
+    positions: Sequence[int | ir.Value],
+    windows: _Windows,
+    bias: ir.Value | None,
 ) -> ir.Value:
     """x (N, C, S...), weight (F, C / groups, K...) -> (N, F, T...)."""
+    if windows.pointwise:
+        return _pointwise(x, weight, windows, bias, adjoint=False)
     padded = _pad(_channels_last(x), windows.padding)
     taps = _taps(weight, windows, adjoint=False)
     return _channels_first(_contract(padded, taps, positions, windows.stride, windows.dilation, bias))
@@ -118,17 +126,42 @@ def _input_grad(
     g: ir.Value, weight: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
 ) -> ir.Value:
     """g (N, F, T...), weight (F, C / groups, K...) -> (N, C, S...)."""
+    if windows.pointwise:
+        return _pointwise(g, weight, windows, bias, adjoint=True)
     spread = _spread(_channels_last(g), sizes, windows)
     taps = _taps(weight, windows, adjoint=True)
     return _channels_first(_contract(spread, taps, sizes, [1] * windows.rank, windows.dilation, bias))
+
+
+def _pointwise(
+    x: ir.Value, weight: ir.Value, windows: _Windows, bias: ir.Value | None, *, adjoint: bool
+) -> ir.Value:
+    """x (N, I, S...) times the matrix `weight` (F, C, 1...), or its transpose if `adjoint` -> (N, O, S...)."""
+    rank, element = windows.rank, x.type.element_type
+    weight = _collapse(weight, [[0], [*range(1, rank + 2)]])
+    batch, result, summed = (ir.AffineDimExpr.get(i) for i in (0, 1, rank + 2))
+    place = [ir.AffineDimExpr.get(i) for i in range(2, rank + 2)]
+    maps = [
+        ir.AffineMap.get(rank + 3, 0, [summed, result] if adjoint else [result, summed]),
+        ir.AffineMap.get(rank + 3, 0, [batch, summed, *place]),
+        ir.AffineMap.get(rank + 3, 0, [batch, result, *place]),
+    ]
+    samples, _, *sizes = builtin.sizes_of(x)
+    features = windows.channels if adjoint else windows.features
+    out = builtin.empty([samples, features, *sizes], _accumulator(element))
+    out = _filled(out, 0.0) if bias is None else _broadcast(bias, out, 1)
+    iterators = ["parallel"] * (rank + 2) + ["reduction"]
+    return _truncate(builtin.generic([weight, x], [out], maps, iterators, _multiply_add)[0], element)
 
 
 def _weight_grad(g: ir.Value, x: ir.Value, windows: _Windows) -> ir.Value:
     """g (N, F, T...), x (N, C, S...) -> (F, C / groups, K...)."""
     rank, groups, element = windows.rank, windows.groups, g.type.element_type
     features, channels, *kernel = windows.weight
-    g = _split_channels(_channels_last(g), groups)
-    padded = _split_channels(_pad(_channels_last(x), windows.padding), groups)
+    g, padded = _channels_last(g), _pad(_channels_last(x), windows.padding)
+    if channels == 1 and features == groups:
+        return _depthwise_weight_grad(g, padded, windows)
+    g, padded = _split_channels(g, groups), _split_channels(padded, groups)
     # All windows side by side: (N, T..., G, K..., C / G).
     columns = [*builtin.sizes_of(g)[:-1], *kernel, channels]
     d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 3)]
@@ -151,12 +184,38 @@ def _weight_grad(g: ir.Value, x: ir.Value, windows: _Windows) -> ir.Value:
         dims, shape = [[row, feature], [row, place], [feature, place]], shape[1:]
     iterators = ["parallel"] * len(shape) + ["reduction"]
     maps = [ir.AffineMap.get(len(iterators), 0, expressions) for expressions in dims]
-    (grad,) = builtin.generic(operands, [_filled(builtin.empty(shape, accumulate), 0.0)], maps, iterators, _multiply_add)
+    (grad,) = builtin.generic(
+        operands, [_filled(builtin.empty(shape, accumulate), 0.0)], maps, iterators, _multiply_add
+    )
     if groups > 1:
         grad = _collapse(grad, [[0, 1], [2]])
-    # Apart, or IREE folds the transpose into the matrix product, which then does not vectorize.
-    grad = builtin.expand_shape(builtin.apart(grad), [[0], [*range(1, rank + 2)]], [features, *kernel, channels])
+    if width > channels:
+        # Or IREE folds the transpose below into the matrix product, which then does not vectorize.
+        grad = builtin.apart(grad)
+    grad = builtin.expand_shape(grad, [[0], [*range(1, rank + 2)]], [features, *kernel, channels])
     return _truncate(_channels_first(grad), element)
+
+
+def _depthwise_weight_grad(g: ir.Value, padded: ir.Value, windows: _Windows) -> ir.Value:
+    """g (N, T..., C), padded (N, S..., C) -> (C, 1, K...), summed over windows without copying them."""
+    rank, element = windows.rank, g.type.element_type
+    channels, _, *kernel = windows.weight
+    d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 2)]
+    tap, channel, sample, window = d[:rank], d[rank], d[rank + 1], d[rank + 2 :]
+    maps = [
+        ir.AffineMap.get(len(d), 0, [sample, *window, channel]),
+        ir.AffineMap.get(
+            len(d), 0, [sample, *_window_places(window, tap, windows.stride, windows.dilation), channel]
+        ),
+        ir.AffineMap.get(len(d), 0, d[: rank + 1]),
+    ]
+    out = _filled(builtin.empty([*kernel, channels], _accumulator(element)), 0.0)
+    iterators = ["parallel"] * (rank + 1) + ["reduction"] * (rank + 1)
+    (grad,) = builtin.generic([g, padded], [out], maps, iterators, _multiply_add)
+    grad = builtin.transpose(builtin.apart(grad), [rank, *range(rank)])
+    return _truncate(
+        builtin.expand_shape(grad, [[0, 1], *([i] for i in range(2, rank + 2))], windows.weight), element
+    )
 
 
 def _contract(
@@ -169,21 +228,21 @@ def _contract(
 ) -> ir.Value:
     """Windows of `padded` (N, S..., G I) times `taps` (K..., G, I, O), plus bias (G O) -> (N, T..., G O)."""
     rank, element = len(stride), padded.type.element_type
-    *kernel, groups, channels, features = shape_of(taps)
+    *_, groups, _, features = shape_of(taps)
     out = builtin.empty([builtin.sizes_of(padded)[0], *positions, groups * features], _accumulator(element))
-    out = _filled(out, 0.0) if bias is None else _broadcast_last(bias, out)
+    out = _filled(out, 0.0) if bias is None else _broadcast(bias, out, rank + 1)
     if groups == 1:
         taps = _collapse(taps, [*([i] for i in range(rank)), [rank, rank + 1], [rank + 2]])
         named = {1: linalg.conv_1d_nwc_wcf, 2: linalg.conv_2d_nhwc_hwcf, 3: linalg.conv_3d_ndhwc_dhwcf}[rank]
         return _truncate(named(padded, taps, outs=[out], strides=stride, dilations=dilation), element)
-    if channels == features == 1 and prod(kernel) <= _MOST_SLICES:
-        return _truncate(_depthwise(padded, taps, out, stride, dilation), element)
     split = [*([i] for i in range(rank + 1)), [rank + 1, rank + 2]]
     d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
     group, feature, channel = d[rank + 1], d[rank + 2], d[-1]
     tap = d[rank + 3 : -1]
     maps = [
-        ir.AffineMap.get(len(d), 0, [d[0], *_window_places(d[1 : rank + 1], tap, stride, dilation), group, channel]),
+        ir.AffineMap.get(
+            len(d), 0, [d[0], *_window_places(d[1 : rank + 1], tap, stride, dilation), group, channel]
+        ),
         ir.AffineMap.get(len(d), 0, [*tap, group, channel, feature]),
         ir.AffineMap.get(len(d), 0, d[: rank + 3]),
     ]
@@ -191,31 +250,6 @@ def _contract(
     operands = [_split_channels(padded, groups), taps]
     (result,) = builtin.generic(operands, [_split_channels(out, groups)], maps, iterators, _multiply_add)
     return _truncate(_collapse(result, split), element)
-
-
-def _depthwise(padded: ir.Value, taps: ir.Value, out: ir.Value, stride: list[int], dilation: list[int]) -> ir.Value:
-    """One multiplication and addition of a strided slice of `padded` per tap, in one pointwise loop."""
-    *kernel, channels, _, _ = shape_of(taps)
-    rank, element = len(kernel), padded.type.element_type
-    shape = builtin.sizes_of(out)
-    slice_type = tensor_type(shape_of(out), element)
-    slices, factors = [], []
-    for place in product(*(range(k) for k in kernel)):
-        offsets = [0, *(p * d for p, d in zip(place, dilation, strict=True)), 0]
-        slices.append(builtin.extract_slice(padded, offsets, shape, [1, *stride, 1], slice_type))
-        row = [[*place, 0, 0, 0], [*[1] * rank, channels, 1, 1], [1] * (rank + 3)]
-        factors.append(builtin.extract_slice(taps, *row, tensor_type([channels], element)))
-
-    def body(*values: ir.Value) -> list[ir.Value]:
-        total = values[-1]
-        for value, factor in zip(values[: len(slices)], values[len(slices) : -1], strict=True):
-            (total,) = _multiply_add(value, factor, total)
-        return [total]
-
-    each = ir.AffineMap.get_identity(rank + 2)
-    last = ir.AffineMap.get(rank + 2, 0, [ir.AffineDimExpr.get(rank + 1)])
-    maps = [*[each] * len(slices), *[last] * len(factors), each]
-    return builtin.generic([*slices, *factors], [out], maps, ["parallel"] * (rank + 2), body)[0]
 
 
 def _taps(weight: ir.Value, windows: _Windows, *, adjoint: bool) -> ir.Value:
@@ -237,11 +271,15 @@ def _taps(weight: ir.Value, windows: _Windows, *, adjoint: bool) -> ir.Value:
             feature = arith.addi(arith.muli(group, _index(each)), feature)
         if adjoint:
             place = [arith.subi(_index(k - 1), p) for k, p in zip(kernel, place, strict=True)]
-        value = ir.Operation.create("tensor.extract", results=[element], operands=[weight, feature, channel, *place])
+        value = ir.Operation.create(
+            "tensor.extract", results=[element], operands=[weight, feature, channel, *place]
+        )
         return [value.results[0]]
 
     out = builtin.empty(shape, element)
-    (taps,) = builtin.generic([], [out], [ir.AffineMap.get_identity(len(shape))], ["parallel"] * len(shape), body)
+    (taps,) = builtin.generic(
+        [], [out], [ir.AffineMap.get_identity(len(shape))], ["parallel"] * len(shape), body
+    )
     return builtin.apart(taps)
 
 
@@ -338,22 +376,24 @@ def _truncate(x: ir.Value, element: ir.Type) -> ir.Value:
         return x
     each = ir.AffineMap.get_identity(x.type.rank)
     out = builtin.empty(builtin.sizes_of(x), element)
-    return builtin.generic([x], [out], [each, each], ["parallel"] * x.type.rank, lambda v, _: [arith.truncf(element, v)])[0]
+    return builtin.generic(
+        [x], [out], [each, each], ["parallel"] * x.type.rank, lambda v, _: [arith.truncf(element, v)]
+    )[0]
 
 
 def _filled(out: ir.Value, value: float) -> ir.Value:
     return linalg.fill(arith.constant(out.type.element_type, value), outs=[out])
 
 
-def _broadcast_last(x: ir.Value, out: ir.Value) -> ir.Value:
-    """A vector along the last dim of `out`, in its element type."""
+def _broadcast(x: ir.Value, out: ir.Value, dim: int) -> ir.Value:
+    """A vector along dim `dim` of `out`, in its element type."""
     rank, element = out.type.rank, out.type.element_type
-    last = ir.AffineMap.get(rank, 0, [ir.AffineDimExpr.get(rank - 1)])
+    along = ir.AffineMap.get(rank, 0, [ir.AffineDimExpr.get(dim)])
 
     def body(value: ir.Value, _: ir.Value) -> list[ir.Value]:
         return [value if value.type == element else arith.extf(element, value)]
 
-    return builtin.generic([x], [out], [last, ir.AffineMap.get_identity(rank)], ["parallel"] * rank, body)[0]
+    return builtin.generic([x], [out], [along, ir.AffineMap.get_identity(rank)], ["parallel"] * rank, body)[0]
 
 
 def _channels_last(x: ir.Value) -> ir.Value:

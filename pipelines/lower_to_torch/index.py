@@ -6,7 +6,7 @@ Reads are loop nests that extract elements; writes are one scatter of slices alo
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.ops.index import index_position
-from flambeau.dialects.types import shape_of
+from flambeau.dialects.types import dtype_name, is_bool, shape_of
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
@@ -123,4 +123,45 @@ def _moved(x: ir.Value, source: int, target: int) -> ir.Value:
 
 @t.lowers("flambeau.sort")
 def _sort(o: t.Lowered) -> list[ir.Value]:
-    return t.call("aten.sort", [o.x, t.int_(o.dim), t.bool_(o.descending)], *o.result_types)  # type: ignore[no-any-return]
+    # Not through aten.sort, whose comparison leaves everything around a NaN unsorted.
+    x = builtin.operand(o, "x")
+    rank, i64 = len(shape_of(x)), ir.IntegerType.get_signless(64)
+    if not rank:
+        return [o.x, builtin.from_builtin(builtin.fill([], 0, i64), o.result_types[1])]
+    each = ir.AffineMap.get_identity(rank)
+    positions = builtin.generic(
+        [],
+        [builtin.empty(builtin.sizes_of(x), i64)],
+        [each],
+        ["parallel"] * rank,
+        lambda _: [arith.index_cast(i64, builtin.loop_index(o.dim))],
+    )
+    element = x.type.element_type
+    op = ir.Operation.create(
+        "tm_tensor.sort",
+        results=[x.type, positions[0].type],
+        operands=[x, positions[0]],
+        attributes={
+            "dimension": ir.IntegerAttr.get(i64, o.dim),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 2]),
+        },
+        regions=1,
+    )
+    block = op.regions[0].blocks.append(element, element, i64, i64, arg_locs=[ir.Location.current] * 4)
+    first, second = list(block.arguments)[:2]
+    unsigned = is_bool(o.op.x.type) or dtype_name(o.op.x.type) == "uint8"
+    with ir.InsertionPoint(block):
+        ordered = _in_order(first, second, descending=o.descending, unsigned=unsigned)
+        ir.Operation.create("tm_tensor.yield", operands=[ordered])
+    return [builtin.from_builtin(v, type_) for v, type_ in zip(op.results, o.result_types, strict=True)]
+
+
+def _in_order(first: ir.Value, second: ir.Value, *, descending: bool, unsigned: bool) -> ir.Value:
+    """Whether two scalars may stay in this order; equal ones may."""
+    if isinstance(first.type, ir.IntegerType):
+        p = arith.CmpIPredicate
+        predicate = (p.uge if descending else p.ule) if unsigned else (p.sge if descending else p.sle)
+        return arith.cmpi(predicate, first, second)
+    ordered = arith.cmpf(arith.CmpFPredicate.OGE if descending else arith.CmpFPredicate.OLE, first, second)
+    largest = first if descending else second
+    return arith.ori(ordered, arith.cmpf(arith.CmpFPredicate.UNO, largest, largest))

@@ -33,12 +33,18 @@ def _max_pool(o: t.Lowered) -> list[ir.Value]:
     def body(*values: ir.Value) -> list[ir.Value]:
         starts = [_window_start(windows, len(outer), i) for i in range(rank)]
         # Eager starts from the first element that lies inside: the result if all are -inf.
-        largest, where = arith.constant(element, -inf), _as_i64(_flat_index([_first_inside(windows, i, s) for i, s in enumerate(starts)], spatial))
+        largest, where = (
+            arith.constant(element, -inf),
+            _as_i64(_flat_index([_first_inside(windows, i, s) for i, s in enumerate(starts)], spatial)),
+        )
         base = _as_i64(_flat_index(starts, spatial))
         for tap, value in zip(taps, values, strict=False):
-            offset = _as_i64(_flat_index([_index(windows.dilation[i] * k) for i, k in enumerate(tap)], spatial))
+            offset = _as_i64(
+                _flat_index([_index(windows.dilation[i] * k) for i, k in enumerate(tap)], spatial)
+            )
             better = arith.ori(
-                arith.cmpf(arith.CmpFPredicate.OGT, value, largest), arith.cmpf(arith.CmpFPredicate.UNO, value, value)
+                arith.cmpf(arith.CmpFPredicate.OGT, value, largest),
+                arith.cmpf(arith.CmpFPredicate.UNO, value, value),
             )
             largest = arith.select(better, value, largest)
             where = arith.select(better, arith.addi(base, offset), where)
@@ -138,7 +144,9 @@ def _positions(windows: Windows, i: int, size: Size) -> Size:
         return count - 1 if windows.ceil_mode and (count - 1) * stride >= size + windows.padding[i] else count
     last = arith.floordivsi(_plus(size, room), _index(stride))
     if windows.ceil_mode:
-        beyond = arith.cmpi(arith.CmpIPredicate.sge, arith.muli(last, _index(stride)), _plus(size, windows.padding[i]))
+        beyond = arith.cmpi(
+            arith.CmpIPredicate.sge, arith.muli(last, _index(stride)), _plus(size, windows.padding[i])
+        )
         return arith.select(beyond, last, _plus(last, 1))
     return _plus(last, 1)
 
@@ -226,7 +234,11 @@ def _gather_from_windows(
 
     rank_all = outer + rank
     return builtin.generic(
-        [], [builtin.empty(sizes, element)], [ir.AffineMap.get_identity(rank_all)], ["parallel"] * rank_all, body
+        [],
+        [builtin.empty(sizes, element)],
+        [ir.AffineMap.get_identity(rank_all)],
+        ["parallel"] * rank_all,
+        body,
     )[0]
 
 
@@ -257,7 +269,8 @@ def _spread_over_tiles(
     def body(*values: ir.Value) -> list[ir.Value]:
         position = [
             arith.addi(
-                arith.muli(builtin.loop_index(outer + 2 * i), _index(windows.kernel[i])), builtin.loop_index(outer + 2 * i + 1)
+                arith.muli(builtin.loop_index(outer + 2 * i), _index(windows.kernel[i])),
+                builtin.loop_index(outer + 2 * i + 1),
             )
             for i in range(rank)
         ]
@@ -275,7 +288,9 @@ def _spread_over_tiles(
     return out
 
 
-def _divisor(o: t.Lowered, windows: Windows, places: Sequence[ir.Value], spatial: Sequence[Size], type_: ir.Type) -> ir.Value:
+def _divisor(
+    o: t.Lowered, windows: Windows, places: Sequence[ir.Value], spatial: Sequence[Size], type_: ir.Type
+) -> ir.Value:
     """In a loop over windows: what the window's sum is divided by, as a float."""
     if o.divisor_override is not None:
         return arith.constant(type_, float(o.divisor_override))

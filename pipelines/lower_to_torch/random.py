@@ -54,7 +54,9 @@ def _random_bits(o: t.Lowered) -> list[ir.Value]:
     return [builtin.from_builtin(w, type_) for w, type_ in zip(words, o.result_types, strict=True)]
 
 
-def threefry2x32(key0: ir.Value, key1: ir.Value, counter0: ir.Value, counter1: ir.Value) -> tuple[ir.Value, ir.Value]:
+def threefry2x32(
+    key0: ir.Value, key1: ir.Value, counter0: ir.Value, counter1: ir.Value
+) -> tuple[ir.Value, ir.Value]:
     """The two output words; all values are i32 scalars."""
     i32 = key0.type
     keys = (key0, key1, arith.xori(arith.xori(key0, key1), _number(i32, _PARITY)))

@@ -215,12 +215,12 @@ def _write(x: ir.Value, src: ir.Value, place: Place, dim: int) -> ir.Value:
         return builtin.insert_slice(src, x, *place)
     # IREE updates one buffer in place for several insert_slices into one dynamic tensor, and so computes wrong numbers:
     # each element is chosen instead, from `x` or from `src`.
-    offset, length, step = (_index(parts[dim]) for parts in place)
+    offset, length, step = (builtin.as_index(parts[dim]) for parts in place)
     rank = len(shape_of(x))
     each = ir.AffineMap.get_identity(rank)
 
     def choose(old: ir.Value, _: ir.Value) -> list[ir.Value]:
-        zero = _index(0)
+        zero = builtin.as_index(0)
         distance = arith.subi(builtin.loop_index(dim), offset)
         position = arith.divsi(distance, step)
         inside = arith.andi(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Evaluation of random_bits: Threefry-2x32 in int64 arithmetic masked to 32 bits. The stateful ops are PyTorch's own."""
+"""Evaluation of random_bits: Threefry-2x32 in int64 arithmetic masked to 32 bits. Stateful ops are PyTorch's own."""
 
 import math
 from types import SimpleNamespace

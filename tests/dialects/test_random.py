@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The generator against published vectors, and what functionalize makes of random ops: distributions, masks, compiled bits."""
+"""The generator against published vectors; what functionalize makes of random ops: distributions, masks, bits."""
 
 import math
 
@@ -90,7 +90,9 @@ def test_distribution(name, values, mean, deviation, least, greatest):
     assert x.dtype == dtype
     x = x.double()
     # Five standard errors of the mean; the deviation's own error is of the same order.
-    assert abs(float(x.mean()) - mean) < 5 * deviation / math.sqrt(COUNT) + (2**-9 if dtype is torch.bfloat16 else 0)
+    assert abs(float(x.mean()) - mean) < 5 * deviation / math.sqrt(COUNT) + (
+        2**-9 if dtype is torch.bfloat16 else 0
+    )
     assert abs(float(x.std()) / deviation - 1) < 0.03
     assert float(x.min()) >= least
     assert float(x.max()) <= greatest
@@ -122,8 +124,10 @@ def test_seeds_and_offsets_are_independent():
 
 TWO_DRAWS = """
 func.func @f(%x: tensor<?x50xf32>) -> (tensor<?x50xf32>, tensor<?x50xi1>, tensor<?x50xf32>, tensor<?x50xi1>) {
-  %a, %m = "flambeau.native_dropout"(%x) {p = 3.0e-01 : f64, train = true} : (tensor<?x50xf32>) -> (tensor<?x50xf32>, tensor<?x50xi1>)
-  %b, %n = "flambeau.native_dropout"(%x) {p = 3.0e-01 : f64, train = true} : (tensor<?x50xf32>) -> (tensor<?x50xf32>, tensor<?x50xi1>)
+  %a, %m = "flambeau.native_dropout"(%x) {p = 3.0e-01 : f64, train = true}
+    : (tensor<?x50xf32>) -> (tensor<?x50xf32>, tensor<?x50xi1>)
+  %b, %n = "flambeau.native_dropout"(%x) {p = 3.0e-01 : f64, train = true}
+    : (tensor<?x50xf32>) -> (tensor<?x50xf32>, tensor<?x50xi1>)
   return %a, %m, %b, %n : tensor<?x50xf32>, tensor<?x50xi1>, tensor<?x50xf32>, tensor<?x50xi1>
 }
 """
@@ -186,7 +190,10 @@ def test_compiled_distributions_are_the_interpreters():
     module = ir.Module.create()
     names = []
     # No normal float64: IREE has no cosine of it for the CPU.
-    for op, dtypes in (("rand", [torch.float32, torch.float64, torch.float16]), ("randn", [torch.float32, torch.bfloat16])):
+    for op, dtypes in (
+        ("rand", [torch.float32, torch.float64, torch.float16]),
+        ("randn", [torch.float32, torch.bfloat16]),
+    ):
         for dtype in dtypes:
             names.append(f"{op}_{len(names)}")
             sample = Sample(op, lambda dtype=dtype: [[64, 5], dtype])

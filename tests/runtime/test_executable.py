@@ -314,6 +314,8 @@ def test_a_result_may_outlive_the_executable(build: Build) -> None:
 def test_a_result_that_lives_at_exit_harms_nothing(driver: str) -> None:
     """IREE's caching allocator crashes when memory comes back after its device; the process must end quietly."""
     code = f"""
+import sys, types
+keeper = sys.modules["keeper"] = types.ModuleType("keeper")  # an early module: cleared after the later ones
 import torch
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.executable import ResultSpec
@@ -322,6 +324,7 @@ from flambeau.runtime.iree_session import load
 cpu = lookup_backend("cpu")
 executable = load(compile_module({NEGATE!r}, cpu), cpu, driver={driver!r})
 (result,) = executable.function("main", [ResultSpec(torch.float32)])([torch.ones(100, 100)])
+keeper.result = result
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -25,10 +25,15 @@ CASES = [
     ("transposed 1d", (2, 2, 5), (2, 3, 4), [2], [1], [1], True, [0], 1),
 ]
 BIASED = ("3x3", "grouped dilated strided", "1d", "3d", "transposed strided")
+DYNAMIC = ("3x3", "1x1", "strided", "grouped dilated strided", "1d", "transposed grouped dilated")
 
 
 def _backward(which, g, other, shape, stride, padding, dilation, transposed, output_padding, groups):
-    x, weight = (torch.empty(shape, dtype=g.dtype), other) if which == 0 else (other, torch.empty(shape, dtype=g.dtype))
+    x, weight = (
+        (torch.empty(shape, dtype=g.dtype), other)
+        if which == 0
+        else (other, torch.empty(shape, dtype=g.dtype))
+    )
     wanted = [which == 0, which == 1, False]
     return torch.ops.aten.convolution_backward(
         g, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, wanted
@@ -49,15 +54,21 @@ def _samples():
     for name, x, weight, *parameters in CASES:
         *_, transposed, _, groups = parameters
         features = weight[1] * groups if transposed else weight[0]
-        result = tuple(torch.convolution(torch.empty(x, device="meta"), torch.empty(weight, device="meta"), None, *parameters).shape)
+        result = tuple(torch.convolution(torch.empty(x), torch.empty(weight), None, *parameters).shape)
         # PyTorch has no third derivative of a transposed convolution with output padding.
         third = not (transposed and any(parameters[4]))
         for bias in (None, features) if name in BIASED else (None,):
             yield Sample(
                 "convolution",
-                lambda x=x, w=weight, n=bias, p=parameters: [torch.randn(x), torch.randn(w), n and torch.randn(n), *p],
+                lambda x=x, w=weight, n=bias, p=parameters: [
+                    torch.randn(x),
+                    torch.randn(w),
+                    n and torch.randn(n),
+                    *p,
+                ],
                 grad=(0, 1) if bias is None else (0, 1, 2),
                 grad2=name in BIASED,
+                dynamic=name in DYNAMIC,
                 static=(1, 2),
                 id=f"{name}, bias" if bias else name,
             )
@@ -66,6 +77,7 @@ def _samples():
             lambda g=result, w=weight, x=x, p=parameters: [torch.randn(g), torch.randn(w), list(x), *p],
             eager=input_grad,
             grad2=third,
+            dynamic=name in DYNAMIC,
             static=(1,),
             id=name,
         )
@@ -74,6 +86,7 @@ def _samples():
             lambda g=result, w=weight, x=x, p=parameters: [torch.randn(g), torch.randn(x), list(w), *p],
             eager=weight_grad,
             grad2=third,
+            dynamic=name in DYNAMIC,
             id=name,
         )
 
@@ -94,7 +107,7 @@ SAMPLES = [
                 [0, 0],
                 1,
             ],
-            static=(1, 2),
+            dynamic=False,
             id=str(dtype).removeprefix("torch."),
         )
         for dtype in (torch.float64, torch.float16, torch.bfloat16)

@@ -28,42 +28,78 @@ AVERAGE = [
 ]
 
 
+# Tested with dynamic sizes too.
+DYNAMIC = (
+    "tiles with a rest",
+    "overlapping padded",
+    "ceil mode without padding in the count",
+    "ceil mode",
+    "3d",
+)
+
+
 def _spatial(values, x):
     return values * (len(x) - (1 if len(x) == 3 else 2)) if len(values) == 1 else values
 
 
 def _max_pool_backward(g, indices, shape, *_):
     outer = 1 if g.dim() == 3 else 2
-    return torch.zeros(shape, dtype=g.dtype).flatten(outer).scatter_add(outer, indices.flatten(outer), g.flatten(outer)).view(shape)
+    return (
+        torch.zeros(shape, dtype=g.dtype)
+        .flatten(outer)
+        .scatter_add(outer, indices.flatten(outer), g.flatten(outer))
+        .view(shape)
+    )
 
 
 def _avg_pool_backward(g, shape, *parameters):
     x = torch.zeros(shape, dtype=g.dtype)
     aten = torch.ops.aten
-    return (aten.avg_pool3d_backward if len(parameters[0]) == 3 else aten.avg_pool2d_backward)(g, x, *parameters)
+    return (aten.avg_pool3d_backward if len(parameters[0]) == 3 else aten.avg_pool2d_backward)(
+        g, x, *parameters
+    )
 
 
 def _samples():
     for name, x, *parameters in MAXIMUM:
         op = "max_pool3d_with_indices" if name == "3d" else "max_pool2d_with_indices"
-        yield Sample(op, lambda x=x, p=parameters: [torch.randn(x), *p], grad2=True, id=name)
+        yield Sample(
+            op, lambda x=x, p=parameters: [torch.randn(x), *p], grad2=True, dynamic=name in DYNAMIC, id=name
+        )
 
         def gradient(op=op, x=x, p=parameters):
             values, indices = getattr(torch.ops.aten, op)(torch.randn(x), *p)
             kernel, stride, padding, dilation, _ = p
-            return [torch.randn_like(values), indices, list(x), *(_spatial(v, x) for v in (kernel, stride or kernel, padding, dilation))]
+            return [
+                torch.randn_like(values),
+                indices,
+                list(x),
+                *(_spatial(v, x) for v in (kernel, stride or kernel, padding, dilation)),
+            ]
 
-        yield Sample("max_pool_grad", gradient, eager=_max_pool_backward, grad=(0,), grad2=True, id=name)
+        yield Sample(
+            "max_pool_grad",
+            gradient,
+            eager=_max_pool_backward,
+            grad=(0,),
+            grad2=True,
+            dynamic=name in DYNAMIC,
+            id=name,
+        )
     for name, x, *parameters in AVERAGE:
         op = "avg_pool3d" if name == "3d" else "avg_pool2d"
-        yield Sample(op, lambda x=x, p=parameters: [torch.randn(x), *p], grad2=True, id=name)
+        yield Sample(
+            op, lambda x=x, p=parameters: [torch.randn(x), *p], grad2=True, dynamic=name in DYNAMIC, id=name
+        )
 
         def gradient(op=op, x=x, p=parameters):
             g = torch.randn_like(getattr(torch.ops.aten, op)(torch.randn(x), *p))
             kernel, stride, padding, *rest = p
             return [g, list(x), *(_spatial(v, x) for v in (kernel, stride or kernel, padding)), *rest]
 
-        yield Sample("avg_pool_grad", gradient, eager=_avg_pool_backward, grad2=True, id=name)
+        yield Sample(
+            "avg_pool_grad", gradient, eager=_avg_pool_backward, grad2=True, dynamic=name in DYNAMIC, id=name
+        )
 
 
 def _special(kind):
@@ -81,9 +117,16 @@ SAMPLES = [
     Sample("max_pool2d_with_indices", lambda: _special("nan"), grad=(), id="nan"),
     Sample("max_pool2d_with_indices", lambda: _special("infinite"), grad=(), id="infinite"),
     Sample("max_pool2d_with_indices", lambda: [torch.zeros(1, 1, 4, 4), [2, 2]], grad=(), id="ties"),
-    Sample("max_pool2d_with_indices", lambda: [torch.randn(1, 2, 4, 4).half(), [2, 2]], grad=(), id="float16"),
+    Sample(
+        "max_pool2d_with_indices", lambda: [torch.randn(1, 2, 4, 4).half(), [2, 2]], grad=(), id="float16"
+    ),
     Sample("avg_pool2d", lambda: [torch.randn(1, 2, 4, 4).half(), [2, 2]], grad=(), id="float16"),
-    Sample("avg_pool2d", lambda: [torch.randn(1, 2, 4, 4).bfloat16(), [3, 3], [1, 1], [1, 1]], grad=(), id="bfloat16"),
+    Sample(
+        "avg_pool2d",
+        lambda: [torch.randn(1, 2, 4, 4).bfloat16(), [3, 3], [1, 1], [1, 1]],
+        grad=(),
+        id="bfloat16",
+    ),
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 2]], dynamic=False, id="even"),
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 7, 5), [3, 4]], dynamic=False, id="uneven"),
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(3, 2, 5), [3, 1]], dynamic=False, id="unbatched"),
