@@ -7,7 +7,6 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from rich.text import Text
-
 from training import Run
 
 WIDTH, HEIGHT = 64, 14

@@ -13,17 +13,18 @@ from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 
+import curves
+import stages
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from training import BATCH, COMPILERS, EPOCHS, Images, Network, Run, load_images, train_in_new_process
 
-import curves
 import flambeau
-import stages
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
-from training import BATCH, COMPILERS, EPOCHS, Images, Network, Run, load_images, train_in_new_process
 
 FOLDER = Path("build/demo")
 GOAL = 0.97
@@ -64,11 +65,12 @@ def print_machine(console: Console) -> None:
         + ", ".join(f"{name} {version(package)}" for name, package in versions.items())
     )
     if (load := os.getloadavg()[0]) > cores / 2:
-        console.print(f"Other processes are busy (load {load:.1f}): the times below say little.", style="yellow")
+        console.print(f"Other processes are busy (load {load:.1f}): the times say little.", style="yellow")
     console.print(
-        f"Digits: 1,437 images to train, 360 to test; {EPOCHS} epochs, batches of {BATCH}. All start from the same "
-        "weights and see the same batches; dropout draws its own masks in each.\nEach compiler runs in a new process "
-        "with empty caches; importing it is not counted.\n"
+        f"Digits: 1,437 images to train, 360 to test; {EPOCHS} epochs, batches of {BATCH}.\n"
+        "All start from the same weights and see the same batches; dropout draws its\n"
+        "own masks in each. Each compiler runs in a new process with empty caches;\n"
+        "importing it is not counted.\n"
     )
 
 
@@ -78,6 +80,8 @@ def train(console: Console, compiler: str) -> Run:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"{compiler:9} compiles", total=EPOCHS)
         for run in train_in_new_process(compiler, FOLDER / WEIGHTS.format(compiler)):
+            if run.compile_seconds is not None and not run.epochs and compiler != "eager":
+                console.print(f"{compiler:9} compiled in {run.compile_seconds:.1f} s")
             if run.epochs:
                 last = run.epochs[-1]
                 text = f"{compiler:9} loss {last.loss:.4f}, test accuracy {100 * last.accuracy:.1f} %"
@@ -85,13 +89,13 @@ def train(console: Console, compiler: str) -> Run:
     if run.failure is not None:
         console.print(f"{compiler:9} left out: {run.failure.strip()}", style="red", markup=False)
     else:
-        console.print(f"{text} after {EPOCHS} epochs")
+        console.print(f"{text} after {EPOCHS} epochs, {sum(e.seconds for e in run.epochs):.1f} s")
     return run
 
 
 def print_comparison(console: Console, runs: list[Run]) -> None:
-    table = Table(title="seconds", title_justify="left")
-    for column in ("", "to compile", "per epoch", f"to {100 * GOAL:.0f} % accuracy", "test accuracy"):
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("", "s to compile", "s per epoch", f"s to {100 * GOAL:.0f} % accuracy", "test accuracy"):
         table.add_column(column, justify="left" if not column else "right")
     for run in runs:
         if run.failure is not None:
@@ -107,8 +111,8 @@ def print_comparison(console: Console, runs: list[Run]) -> None:
         )
     console.print(table)
     console.print(
-        "to compile: first training step and first prediction. per epoch: median. "
-        f"to {100 * GOAL:.0f} %: compiling included, testing not.\n"
+        "To compile: first training step and first prediction. Per epoch: median.\n"
+        f"To {100 * GOAL:.0f} %: compiling included, testing not.\n"
     )
 
 

@@ -3,6 +3,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ STAGES = (
     (
         "joint",
         "differentiated: a tangent comes in, the gradient of argument 2 goes out",
-        ("--pass-pipeline=builtin.module(functionalize,cse,autodiff,cse)",),
+        ("--pass-pipeline=builtin.module(functionalize,autodiff,canonicalize)",),
     ),
     ("lowered", "cut into forward and backward, in the dialect that IREE reads", ("--pipeline=training",)),
 )
@@ -49,13 +50,13 @@ THEME = Theme(
 
 def show(console: Console, folder: Path) -> None:
     """Compile `f` for the CPU, dump its IR into `folder` and print each stage."""
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left
     compiled = flambeau.compile(
         f, backend="cpu", dynamic=False, options={"dump": folder, "fallback": "error"}
     )
     w = torch.randn(8, 3, requires_grad=True)
     compiled(torch.randn(4, 8), w, torch.tensor(0)).sum().backward()
-    # Each compiled graph has a folder of its own; the newest is the one just made.
-    imported = max(folder.glob("*/00_imported.mlir"), key=lambda path: path.stat().st_mtime)
+    (imported,) = folder.glob("*/00_imported.mlir")  # each graph has a folder, and there is one graph
     path = os.path.relpath(imported)
     with console.use_theme(THEME):
         for title, what, flags in STAGES:

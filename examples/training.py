@@ -142,7 +142,7 @@ def _training(compiler: str, weights: Path) -> Iterator[float | Epoch]:
         with torch.no_grad():
             right = compiled_network(test.images).argmax(1) == test.labels
         network.train()
-        return right.float().mean().item()
+        return float(right.float().mean())
 
     # The first training step and the first prediction compile; what they change is undone.
     initial = {name: value.clone() for name, value in network.state_dict().items()}
@@ -177,8 +177,10 @@ def _compile_function(compiler: str) -> Callable[[Any], Any]:
     if compiler == "inductor":
         cxx = os.environ.get("CXX", "g++")
         if shutil.which(cxx) is None:
-            raise RuntimeError(f"inductor needs a C++ compiler, and there is no {cxx!r}; install g++ or set CXX")
-        import torch._inductor.compile_fx  # noqa: F401
+            raise RuntimeError(
+                f"inductor needs a C++ compiler, and there is no {cxx!r}; install g++ or set CXX"
+            )
+        import torch._inductor.compile_fx
 
         return lambda function: torch.compile(function, backend="inductor", dynamic=False)
     import flambeau

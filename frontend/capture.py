@@ -414,8 +414,10 @@ class _KeepWhole(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        # Inside the call, PyTorch may hold the lock of a view whose history it renews, which describing it needs too.
+        self._trace.recorder.settle()
         self._trace.state.call_grad_enabled = torch.is_grad_enabled()
-        # Entering autocast turns its cache on, which would hand out casts that another trace made.
+        # torch.autocast(cache_enabled=True) turns the cache on, which would hand out casts that another trace made.
         torch.set_autocast_cache_enabled(False)
         if func in _ATTENTION_CALLS:
             return self._trace.attention(args, kwargs)

@@ -14,6 +14,7 @@ from torch import fx
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.ops.index import index_position
 from flambeau.dialects.types import DYNAMIC, element_type, is_float, is_integer, shape_of
 
 if TYPE_CHECKING:
@@ -185,12 +186,33 @@ def _arange(importer: "Importer", end: Any, start: Any = 0, step: Any = 1, **_: 
     type_ = importer.result_type()
     compute = type_.element_type
     size = importer.result_sizes()[0]
+    if is_float(compute) and all(isinstance(v, int | float) for v in (size, start, end, step)):
+        return importer.constant(torch.arange(start, end, step, dtype=importer.results[0].dtype))  # as eager rounds
     positions = b.iota(size, element_type("int64") if is_integer(compute) else compute)
     if step != 1:
         positions = b.mul(positions, _number(importer, step, positions))
     if start != 0:
         positions = b.add(positions, _number(importer, start, positions))
     return b.cast(positions, compute)
+
+
+@imports("aten.linspace.default")
+def _linspace(importer: "Importer", start: float, end: float, steps: int, **_: Any) -> ir.Value:
+    return importer.constant(torch.linspace(start, end, steps, dtype=importer.results[0].dtype))
+
+
+@imports("aten.tril_indices.default", "aten.triu_indices.default")
+def _triangle_indices(importer: "Importer", row: int, col: int, offset: int = 0, **_: Any) -> ir.Value:
+    make = torch.tril_indices if "tril" in str(importer.target) else torch.triu_indices
+    return importer.constant(make(row, col, offset, dtype=importer.results[0].dtype))
+
+
+@imports("aten.eye.default", "aten.eye.m")
+def _eye(importer: "Importer", **_: Any) -> ir.Value:
+    rows, columns = sizes = importer.result_sizes()
+    i64 = element_type("int64")
+    row = b.expand(b.unsqueeze(b.iota(rows, i64), 1), sizes)
+    return b.cast(b.eq(row, b.expand(b.iota(columns, i64), sizes)), importer.result_type().element_type)
 
 
 def _number(importer: "Importer", value: Any, like: ir.Value) -> Any:
@@ -289,17 +311,21 @@ def _slice(importer: "Importer", self: Any, dim: int, start: Any, end: Any, step
 
 def _slice_of(importer: "Importer", value: ir.Value, dim: int, start: Any, end: Any, step: int) -> ir.Value:
     size = b.size(value, dim)
+    first, last = _slice_bounds(importer, size, start, end)
+    if step == 1 and isinstance(first, int) and first == 0 and (last is size or (isinstance(size, int) and last == size)):
+        return value
+    return b.slice(value, dim, first, last, step)
+
+
+def _slice_bounds(importer: "Importer", size: int | ir.Value, start: Any, end: Any) -> tuple[Any, Any]:
+    """The bounds of a slice of a dim: 0 <= start <= end <= size."""
     first = _clamped(importer, 0 if start is None else start, size)
     last = _clamped(importer, torch.iinfo(torch.int64).max if end is None else end, size)
     if isinstance(first, int) and isinstance(last, int):
         last = max(first, last)
     elif not (isinstance(first, int) and first == 0):
         last = b.max_sizes(first, last)
-    if first == 0 and last is size and step == 1:
-        return value
-    if isinstance(size, int) and first == 0 and last == size and step == 1:
-        return value
-    return b.slice(value, dim, first, last, step)
+    return first, last
 
 
 def _clamped(importer: "Importer", bound: Any, size: int | ir.Value) -> int | ir.Value:
@@ -359,6 +385,137 @@ def _cat(importer: "Importer", tensors: Sequence[Any], dim: int = 0) -> ir.Value
     # ATen skips legacy empty tensors of shape [0] whatever the other shapes are.
     values = [v for v in values if not (shape_of(v) == [0] and result.rank != 1)]
     return b.cat(values, dim % result.rank) if len(values) != 1 else values[0]
+
+
+@imports("aten.slice_scatter.default")
+def _slice_scatter(
+    importer: "Importer", self: Any, src: Any, dim: int, start: Any, end: Any, step: int
+) -> ir.Value:
+    value = importer.value(self)
+    dim %= _rank(value)
+    first, last = _slice_bounds(importer, b.size(value, dim), start, end)
+    return b.slice_scatter(value, importer.value(src), dim, first, last, step)
+
+
+@imports("aten.select_scatter.default")
+def _select_scatter(importer: "Importer", self: Any, src: Any, dim: int, index: Any) -> ir.Value:
+    value = importer.value(self)
+    dim %= _rank(value)
+    return b.select_scatter(value, importer.value(src), dim, _nonnegative(importer, index, value, dim))
+
+
+@imports("aten.as_strided.default")
+def _as_strided(
+    importer: "Importer", self: fx.Node, size: Sequence[Any], stride: Sequence[Any], storage_offset: Any = None
+) -> ir.Value:
+    seen = self.meta["val"]
+    if not seen.is_contiguous() or seen.storage_offset() != 0:
+        raise TypeError("as_strided of a tensor that is not all of its storage, in row-major order")
+    numbers = [*size, *stride, storage_offset or 0]
+    if not all(isinstance(n, int) for n in numbers):
+        raise TypeError("as_strided with dynamic sizes or strides")
+    return b.as_strided(importer.value(self), list(size), list(stride), storage_offset or 0)
+
+
+# --- Computed positions ----------------------------------------------------------------------------------------------
+
+
+def _index_tensors(importer: "Importer", indices: Sequence[Any]) -> tuple[list[ir.Value], list[int], list[Any]]:
+    """The index tensors in one shape, the dims they stand at, and that shape's sizes."""
+    given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+    if any(index.meta["val"].dtype in (torch.bool, torch.uint8) for _, index in given):
+        raise TypeError("a boolean mask selects a number of elements that is not known beforehand")
+    shape = torch.broadcast_shapes(*(index.meta["val"].shape for _, index in given))
+    sizes = importer.sizes(shape)
+    values = [b.cast(importer.value(index), element_type("int64")) for _, index in given]
+    return [b.expand(v, sizes) for v in values], [dim for dim, _ in given], sizes
+
+
+@imports("aten.index.Tensor", "aten._unsafe_index.Tensor")
+def _index(importer: "Importer", self: Any, indices: Sequence[Any]) -> ir.Value:
+    tensors, dims, _ = _index_tensors(importer, indices)
+    return b.index(importer.value(self), tensors, dims)
+
+
+@imports("aten.index_put.default", "aten._unsafe_index_put.default")
+def _index_put(
+    importer: "Importer", self: Any, indices: Sequence[Any], values: Any, accumulate: bool = False, **_: Any
+) -> ir.Value:
+    value = importer.value(self)
+    given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+    new = importer.value(values)
+    if len(given) == 1 and given[0][1].meta["val"].dtype == torch.bool and shape_of(new) in ([], [1]) and not accumulate:
+        return _masked_fill(importer, value, *given[0], new)
+    tensors, dims, common = _index_tensors(importer, indices)
+    rest = [b.size(value, d) for d in range(_rank(value)) if d not in dims]
+    at = index_position(dims)
+    return b.index_put(value, tensors, b.expand(new, [*rest[:at], *common, *rest[at:]]), dims, accumulate)
+
+
+def _masked_fill(importer: "Importer", value: ir.Value, dim: int, mask: Any, new: ir.Value) -> ir.Value:
+    """x[:, mask] = one number: no position needs to be known."""
+    condition = importer.value(mask)
+    while dim + _rank(condition) < _rank(value):
+        condition = b.unsqueeze(condition, _rank(condition))
+    sizes = b.sizes(value)
+    return b.where(b.expand(condition, sizes), b.expand(new, sizes), value)
+
+
+def _along(importer: "Importer", self: Any, dim: int, index: Any) -> tuple[ir.Value, int, ir.Value]:
+    value = importer.value(self)
+    return value, dim % max(_rank(value), 1), b.cast(importer.value(index), element_type("int64"))
+
+
+def _source(importer: "Importer", src: Any, index: ir.Value) -> ir.Value:
+    """The part of a scatter's source that the index covers."""
+    source = importer.value(src)
+    for dim in range(_rank(index)):
+        if shape_of(source)[dim] != shape_of(index)[dim] or DYNAMIC in (shape_of(source)[dim],):
+            source = b.slice(source, dim, 0, b.size(index, dim), 1)
+    return source
+
+
+@imports("aten.scatter.src", "aten.scatter_add.default")
+def _scatter(importer: "Importer", self: Any, dim: int, index: Any, src: Any) -> ir.Value:
+    value, dim, positions = _along(importer, self, dim, index)
+    scatter = b.scatter_add if "scatter_add" in str(importer.target) else b.scatter
+    return scatter(value, dim, positions, _source(importer, src, positions))
+
+
+@imports("aten.scatter.reduce", "aten.scatter_reduce.two")
+def _scatter_reduce(
+    importer: "Importer", self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool = True
+) -> ir.Value:
+    if reduce not in ("add", "sum") or not include_self:
+        raise TypeError(f"scatter with reduce={reduce!r}, include_self={include_self}; there are: sum with the tensor itself")
+    value, dim, positions = _along(importer, self, dim, index)
+    return b.scatter_add(value, dim, positions, _source(importer, src, positions))
+
+
+@imports("aten.sort.stable")
+def _sort(importer: "Importer", self: Any, stable: bool | None, dim: int, descending: bool) -> list[ir.Value]:
+    value = importer.value(self)
+    return b.sort(value, dim % max(_rank(value), 1), descending)
+
+
+@imports("aten.searchsorted.Tensor")
+def _searchsorted(
+    importer: "Importer", sorted_sequence: Any, self: Any, out_int32: bool, right: bool, side: Any, sorter: Any
+) -> ir.Value:
+    boundaries = importer.value(sorted_sequence)
+    if _rank(boundaries) != 1 or out_int32 or sorter is not None:
+        raise TypeError("searchsorted in a sequence of more than one dim, with a sorter, or giving int32")
+    return b.bucketize(importer.value(self), boundaries, right or side == "right")
+
+
+@imports("aten.repeat_interleave.self_int")
+def _repeat_interleave(
+    importer: "Importer", self: Any, repeats: Any, dim: int | None = None, output_size: Any = None
+) -> ir.Value:
+    value = importer.value(self)
+    if dim is None:
+        value, dim = b.view(value, [b.multiply_sizes(b.sizes(value))]), 0
+    return b.repeat_interleave(value, importer.size(repeats), dim % max(_rank(value), 1))
 
 
 # --- Reductions, normalization ---------------------------------------------------------------------------------------

@@ -392,7 +392,20 @@ class Importer:
     def _build(self, cls: Any, bound: dict[str, Any]) -> Any:
         if cls.elementwise:
             return self._build_elementwise(cls, bound)
-        return b.of_class(cls)(**{f.name: self._argument(f, bound[f.name]) for f in cls.fields if f.name in bound})
+        arguments = {f.name: self._argument(f, bound[f.name]) for f in cls.fields if f.name in bound}
+        return b.of_class(cls)(**self._with_positive_dims(cls, arguments))
+
+    def _with_positive_dims(self, cls: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Dims that count from the end, as ATen takes them, counted from the start."""
+        tensors = [arguments[f.name] for f in cls.fields if f.kind is Tensor and not f.variadic and f.name in arguments]
+        rank = max(len(shape_of(tensors[0])), 1) if tensors else 1
+        for name in ("dim", "dims", "dim0", "dim1", "dim2"):
+            given = arguments.get(name)
+            if isinstance(given, int):
+                arguments[name] = given % rank if -rank <= given < 0 else given
+            elif isinstance(given, list | tuple):
+                arguments[name] = [d % rank if -rank <= d < 0 else d for d in given]
+        return arguments
 
     def _argument(self, item: Field, value: Any) -> Any:
         if value is None:

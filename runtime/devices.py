@@ -34,6 +34,9 @@ LOCAL_DRIVERS = ("local-sync", "local-task")
 # Compiled code may take up to 1 MiB of stack (iree_compiler.py) and IREE's workers have 128 KiB by default.
 _WORKER_STACK_BYTES = 2 << 20
 
+# Freed buffers that the allocator keeps; by default 64, fewer than one training step has results.
+_CACHE_BUFFERS = 1024
+
 _INSTALL_HINTS = {
     "vulkan": "Debian and Ubuntu: `apt install mesa-vulkan-drivers` gives a software device; "
     "for a GPU install its vendor's Vulkan driver",
@@ -149,7 +152,7 @@ def _open(device: Device) -> "iree.runtime.HalDevice":
         iree.runtime.flags.parse_flags(f"--task_worker_stack_size={_WORKER_STACK_BYTES}")
     # Without the caching allocator each result is fresh memory, zeroed and faulted in page by page: ten times slower
     # for large results. The Vulkan driver cannot serve it (IREE 3.13: "cannot allocate a Vulkan buffer").
-    allocators = None if device.driver == "vulkan" else ["caching"]
+    allocators = None if device.driver == "vulkan" else [f"caching:*=*;{_cache_bytes()};{_CACHE_BUFFERS}"]
     try:
         driver = iree.runtime.get_driver(device.driver)
         opened = driver.create_device_by_uri(f"{device.driver}://{device.path}", allocators=allocators)
@@ -160,6 +163,14 @@ def _open(device: Device) -> "iree.runtime.HalDevice":
     if device.driver in LOCAL_DRIVERS:
         _make_immortal(opened)
     return opened
+
+
+def _cache_bytes() -> int:
+    """What the allocator may hold, buffers in use included, before it gives freed ones back.
+
+    A freed buffer serves only a request of the same size, so without a limit every new size would stay for ever.
+    """
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def _make_immortal(device: "iree.runtime.HalDevice") -> None:

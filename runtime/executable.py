@@ -39,7 +39,10 @@ class ResultSpec:
 
 
 class Executable:
-    """A loaded artefact on one device. Its functions may be called from any number of threads at once."""
+    """A loaded artefact on one device. Its functions may be called from any number of threads at once.
+
+    Made by `iree_session.load`, which has checked that the device computes right numbers.
+    """
 
     def __init__(self, artefact: Artefact, device: Device) -> None:
         """Load; LoadError if IREE refuses."""

@@ -73,6 +73,10 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
 }
 _DEFAULT_LADDER = (Rung("default", ()),)
 
+# Fused with what follows it, a reduction over several dims keeps its input on the stack, in a buffer whose size IREE
+# cannot know where dims are dynamic: it compiles, overwrites memory and returns wrong numbers (or asks for 2^58 bytes).
+_DYNAMIC_FLAGS = ("--iree-dispatch-creation-enable-aggressive-fusion=false",)
+
 # Failures that no flag mends: an op that the torch input path does not know, a flag that does not exist.
 _HOPELESS = re.compile(
     r"failed to legalize operation 'torch\.|is unknown|dialect .* not found|Unknown command line argument"
@@ -136,6 +140,7 @@ def compile_module(
             target_flags(backend),
             backend.flags,
             rung.flags,
+            _DYNAMIC_FLAGS if "?" in text else (),
             (flag for flag in extra_flags if flag not in rung.without),
         )
         if flags in tried:

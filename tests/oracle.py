@@ -95,6 +95,7 @@ def _observe(function: Callable[..., Any], make: Make, way: str, calls: int) -> 
     leaves, arguments = make()
     inputs = tensors_in([list(arguments), list(leaves)])
     versions = [_version(t) for t in inputs]
+    wanted = [t for t in leaves if t.requires_grad]
     for _ in range(calls):
         returned = function(*arguments)
     flat, spec = pytree.tree_flatten(returned)
@@ -106,7 +107,6 @@ def _observe(function: Callable[..., Any], make: Make, way: str, calls: int) -> 
                 for number, output in enumerate(outputs):
                     _write(output, number)
         roots = [t for t in tensors_in([outputs, inputs]) if t.requires_grad and t.grad_fn is not None]
-        wanted = [t for t in leaves if t.requires_grad]
         if roots and wanted:
             gradients = torch.autograd.grad(roots, wanted, [weights_like(r) for r in roots], allow_unused=True)
             seen.gradients = [None if g is None else _facts(g, {}) for g in gradients]

@@ -18,5 +18,6 @@ FAMILIES = (
     "rearrange",
     "reduce",
     "reference",
+    "resample",
     "shape",
 )

@@ -89,11 +89,12 @@ def _attention(op, drop) -> ir.Value:
     matrices = b.multiply_sizes(key_batch)
 
     # Query heads that share a key head are rows of one matrix: keys and values are not repeated.
-    query = _expand_batch(b.mul(query, _scale(op, query)), batch)
-    query = b.view(query, [matrices, b.multiply_sizes([group, length]), width])
+    query = b.view(_expand_batch(query, batch), [matrices, b.multiply_sizes([group, length]), width])
     key = b.view(_expand_batch(key, key_batch), [matrices, source, width])
     value = b.view(_expand_batch(value, key_batch), [matrices, source, value_width])
-    scores = b.view(b.bmm(query, b.transpose(key, 1, 2)), [*batch, length, source])
+    # Scaled after the product, with which it fuses.
+    scores = b.bmm(query, b.transpose(key, 1, 2))
+    scores = b.view(b.mul(scores, _scale(op, scores, width)), [*batch, length, source])
     weights = drop(_masked_softmax(op, scores, length, source))
     out = b.bmm(b.view(weights, [matrices, b.multiply_sizes([group, length]), source]), value)
     return b.cast_like(b.view(out, [*batch, length, value_width]), op.query)
@@ -123,13 +124,13 @@ def _expand_batch(x: ir.Value, batch: list[int | ir.Value]) -> ir.Value:
     return b.expand(x, [*batch, *b.sizes(x)[-2:]])
 
 
-def _scale(op, query: ir.Value) -> ir.Value | float:
+def _scale(op, scores: ir.Value, width: int | ir.Value) -> ir.Value | float:
+    """The factor of the scores: a number, or a tensor of their shape."""
     if op.scale is not None:
         return op.scale
-    width = b.size(query, query.type.rank - 1)
     if isinstance(width, int):
         return 1.0 / math.sqrt(width) if width else 1.0
-    return b.expand_to(b.rsqrt(b.tensor_from_index(width, query.type.element_type)), query)
+    return b.expand_to(b.rsqrt(b.tensor_from_index(width, scores.type.element_type)), scores)
 
 
 def _masked_softmax(op, scores: ir.Value, length, source) -> ir.Value:
@@ -284,9 +285,8 @@ def _multi_head_attention(
             for i, x in enumerate((query, key, value))
         ]
     queries, keys, values = (_heads_first(part, heads) for part in parts)
-    scale = math.sqrt(heads / width)
-    scores = b.bmm(b.wide(b.mul(queries, scale)), b.transpose(b.wide(keys), 1, 2))
-    scores = b.view(scores, [batch, heads, length, length])
+    scores = b.bmm(b.wide(queries), b.transpose(b.wide(keys), 1, 2))
+    scores = b.view(b.mul(scores, math.sqrt(heads / width)), [batch, heads, length, length])
     if op.mask is not None:
         mask = b.ne(op.mask, 0.0) if is_float(op.mask.type) else op.mask
         if op.mask_type == 1:

@@ -6,14 +6,23 @@ conventions where a function has a kink or a pole.
 """
 
 import math
+import sys
 
 from flambeau.dialects import build as b
 from flambeau.dialects.dialect import ElementwiseOp
 from flambeau.dialects.infer import equal_types
-from flambeau.dialects.opdef import DType, Float, Int, Literal, NotDifferentiable, Number, Result, Tensor, VerificationError, aten
+from flambeau.dialects.opdef import DType, Float, Int, Literal, Lowering, Number, Result, Tensor, VerificationError, aten
 from flambeau.dialects.types import dtype_name, is_bool, is_float, is_integer, with_element
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
+
+# The largest finite number of each float type.
+_LARGEST = {
+    "float64": sys.float_info.max,
+    "float32": (2 - 2**-23) * 2.0**127,
+    "bfloat16": (2 - 2**-7) * 2.0**127,
+    "float16": 65504.0,
+}
 
 
 def _floating(*names: str):
@@ -163,6 +172,7 @@ class FloorDivideOp(ElementwiseOp, name="floor_divide"):
         "floor_divide",
         "floor_divide.Scalar",
     )
+    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -230,6 +240,7 @@ class PowOp(ElementwiseOp, name="pow"):
     y: Tensor
     out: Result
     aten = ("pow.Tensor_Tensor", "pow.Scalar")
+    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -251,6 +262,7 @@ class PowScalarOp(ElementwiseOp, name="pow_scalar"):
     exponent: Number
     out: Result
     aten = "pow.Tensor_Scalar"
+    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -359,6 +371,7 @@ class CopysignOp(ElementwiseOp, name="copysign"):
     y: Tensor
     out: Result
     aten = ("copysign.Tensor", "copysign.Scalar")
+    lowering = Lowering.RULE
     infer = _floating("x", "y")
 
     def vjp(op, g):
@@ -376,10 +389,19 @@ class HypotOp(ElementwiseOp, name="hypot"):
     y: Tensor
     out: Result
     aten = "hypot"
+    lowering = Lowering.DECOMPOSE
     infer = _floating("x", "y")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.div(op.x, op.out)), "y": b.mul(g, b.div(op.y, op.out))}
+
+    def decompose(op):
+        # The larger one is taken out, so that its square cannot overflow.
+        x, y = b.abs(op.x), b.abs(op.y)
+        large, small = b.maximum(x, y), b.minimum(x, y)
+        ratio = b.where(b.eq(large, 0), 0, b.div(small, large))
+        length = b.mul(large, b.sqrt(b.add(b.mul(ratio, ratio), 1)))
+        return b.where(b.logical_or(b.isinf(x), b.isinf(y)), math.inf, length)
 
 
 class XlogyOp(ElementwiseOp, name="xlogy"):
@@ -392,7 +414,11 @@ class XlogyOp(ElementwiseOp, name="xlogy"):
     y: Tensor
     out: Result
     aten = ("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other")
+    lowering = Lowering.DECOMPOSE
     infer = _floating("x", "y")
+
+    def decompose(op):
+        return b.where(b.logical_and(b.eq(op.x, 0), b.eq(op.y, op.y)), 0, b.mul(op.x, b.log(op.y)))
 
     def vjp(op, g):
         undefined = b.logical_and(b.eq(op.x, 0), b.le(op.y, 0))
@@ -574,9 +600,18 @@ class NanToNumOp(ElementwiseOp, name="nan_to_num"):
     neginf: Float | None = None
     out: Result
     aten = "nan_to_num"
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         return {"x": b.where(b.isfinite(op.x), g, 0)}
+
+    def decompose(op):
+        if not is_float(op.x.type):
+            return b.clone(op.x)
+        largest = _LARGEST[dtype_name(op.x.type)]
+        x = b.where(b.isnan(op.x), 0.0 if op.nan is None else op.nan, op.x)
+        x = b.where(b.eq(x, math.inf), largest if op.posinf is None else op.posinf, x)
+        return b.where(b.eq(x, -math.inf), -largest if op.neginf is None else op.neginf, x)
 
 
 # --- Signs and rounding ----------------------------------------------------------------------------------------------
@@ -1081,6 +1116,7 @@ class ErfcOp(ElementwiseOp, name="erfc"):
     x: Tensor
     out: Result
     aten = "erfc"
+    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1096,6 +1132,7 @@ class ErfinvOp(ElementwiseOp, name="erfinv"):
     x: Tensor
     out: Result
     aten = "erfinv"
+    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1134,6 +1171,7 @@ class DigammaOp(ElementwiseOp, name="digamma"):
     x: Tensor
     out: Result
     aten = "digamma"
+    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1149,6 +1187,7 @@ class LgammaOp(ElementwiseOp, name="lgamma"):
     x: Tensor
     out: Result
     aten = "lgamma"
+    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1165,6 +1204,7 @@ class PolygammaOp(ElementwiseOp, name="polygamma"):
     x: Tensor
     out: Result
     aten = "polygamma"
+    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):

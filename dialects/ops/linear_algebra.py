@@ -9,6 +9,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
 from flambeau.dialects.infer import require_broadcastable
 from flambeau.dialects.opdef import COSTLY, Lowering, Number, Result, Tensor, VerificationError
+from flambeau.dialects.ops.shape import transpose_source, transposed
 from flambeau.dialects.types import DYNAMIC, is_bool, is_complex, shape_of, tensor_type
 
 # --- Checks ----------------------------------------------------------------------------------------------------------
@@ -62,26 +63,18 @@ def _batch_product(left: ir.Type, right: ir.Type, names: tuple[str, str]) -> lis
 # --- Parts of rules --------------------------------------------------------------------------------------------------
 
 
-def _transpose_source(x: ir.Value) -> ir.Value | None:
-    """What `x` is the transpose of (last two dims), if it is the result of such an op."""
-    if not isinstance(x, ir.OpResult):
-        return None
-    owner = x.owner.operation
-    if owner.name == "flambeau.t":
-        return owner.opview.x
-    if owner.name == "flambeau.transpose":
-        rank = len(shape_of(x))
-        op = owner.opview
-        if {op.dim0 % rank, op.dim1 % rank} == {rank - 2, rank - 1}:
-            return op.x
-    return None
+def _last_dims(x: ir.Value) -> tuple[int, int]:
+    rank = x.type.rank
+    return rank - 2, rank - 1
 
 
 def _transposed(x: ir.Value) -> ir.Value:
     """The last two dims of `x` swapped; undoes such a swap rather than doing a second."""
-    source = _transpose_source(x)
-    rank = len(shape_of(x))
-    return b.transpose(x, rank - 2, rank - 1) if source is None else source
+    return transposed(x, *_last_dims(x))
+
+
+def _is_transposed(x: ir.Value) -> bool:
+    return transpose_source(x, *_last_dims(x)) is not None
 
 
 def _scaled(value: ir.Value, factor: float) -> ir.Value:
@@ -96,14 +89,14 @@ def _linear_combination(x: ir.Value, product: ir.Value, beta: float, alpha: floa
 
 def _product_vjp(multiply, left: ir.Value, right: ir.Value, g: ir.Value) -> tuple[ir.Value, ir.Value]:
     """g @ right^T and left^T @ g. A factor that is a transpose gets a transposed gradient: its own rule undoes it."""
-    if _transpose_source(left) is None:
-        grad_left = multiply(g, _transposed(right))
-    else:
+    if _is_transposed(left):
         grad_left = _transposed(multiply(right, _transposed(g)))
-    if _transpose_source(right) is None:
-        grad_right = multiply(_transposed(left), g)
     else:
+        grad_left = multiply(g, _transposed(right))
+    if _is_transposed(right):
         grad_right = _transposed(multiply(_transposed(g), left))
+    else:
+        grad_right = multiply(_transposed(left), g)
     return grad_left, grad_right
 
 

@@ -321,9 +321,9 @@ class _NllParts:
         picked = b.sum(b.where(self.chosen, x, 0.0), [self.class_dim], False)
         return b.where(self.ignored, 0.0, picked)
 
-    def losses(self) -> ir.Value:
-        """-weight * x at the target's class, in target's shape."""
-        picked = b.neg(self._pick(self.x))
+    def _weighted_likelihoods(self) -> ir.Value:
+        """weight * x at the target's class, in target's shape."""
+        picked = self._pick(self.x)
         return picked if self.weight is None else b.mul(self.weight, picked)
 
     def total_weight(self) -> ir.Value:
@@ -334,14 +334,14 @@ class _NllParts:
         return b.sum(weights, self.all_dims, False) if self.all_dims else weights
 
     def results(self) -> list[ir.Value]:
-        losses = self.losses()
+        out = self._weighted_likelihoods()
         if self.op.reduction == NONE:
-            out, total = losses, self._total_weight_unreduced()
+            total = self._total_weight_unreduced()
         else:
             total = self.total_weight()
-            out = b.sum(losses, self.all_dims, False) if self.all_dims else losses
+            out = b.sum(out, self.all_dims, False) if self.all_dims else out
             out = b.div(out, total) if self.op.reduction == MEAN else out
-        return [b.cast_like(out, self.op.x), b.cast_like(total, self.op.x)]
+        return [b.cast_like(b.neg(out), self.op.x), b.cast_like(total, self.op.x)]
 
     def _total_weight_unreduced(self) -> ir.Value:
         # Eager leaves 0 here, except for a single unbatched target.

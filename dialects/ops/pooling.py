@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Pooling over windows of the last 2 or 3 dims, its gradients, and adaptive pooling.
+"""Pooling over windows of the last 2 or 3 dims, and its gradients.
 
 x is (N, C, S...) or (C, S...). The lists have one entry per spatial dim, or one entry that counts for all; an empty
 `stride` is the kernel size. T = (S + 2 padding - dilation (K - 1) - 1) / stride + 1, rounded down, or with `ceil_mode`
 up, where the last window must still start inside the input or the padding before it.
 """
 
-from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -310,135 +309,3 @@ class AvgPoolGradOp(FlambeauOp, name="avg_pool_grad"):
             op.divisor_override,
         )
         return {"g": pool(g, *parameters)}
-
-
-# --- Adaptive --------------------------------------------------------------------------------------------------------
-
-
-def _require_static(x: Sequence[int], rank: int) -> list[int]:
-    if len(x) - rank not in (1, 2):
-        raise VerificationError(f"input of rank {len(x)}; {rank + 1} or {rank + 2} is needed")
-    if DYNAMIC in x[-rank:]:
-        raise VerificationError(f"adaptive pooling needs static spatial sizes, found {list(x)}")
-    return list(x[-rank:])
-
-
-def _adaptive_average(rank: int):
-    def infer(op):
-        _require_float(op.x)
-        _require_static(shape_of(op.x), rank)
-        if len(op.output_size) != rank or min(op.output_size) < 1:
-            raise VerificationError(
-                f"output_size is {op.output_size}; {rank} numbers of at least 1 are needed"
-            )
-        return tensor_type([*shape_of(op.x)[:-rank], *op.output_size], op.x.element_type)
-
-    return infer
-
-
-class AdaptiveAvgPool2dOp(FlambeauOp, name="adaptive_avg_pool2d"):
-    """The mean of windows that divide the input into `output_size` parts: from i S / T rounded down to (i + 1) S / T up.
-
-    Gradient: of its decomposition.
-    """
-
-    x: Tensor
-    output_size: Ints
-    out: Result
-    aten = "_adaptive_avg_pool2d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _adaptive_average(2)
-
-    def decompose(op):
-        return _adaptive_mean(op.x, op.output_size)
-
-
-class AdaptiveAvgPool3dOp(FlambeauOp, name="adaptive_avg_pool3d"):
-    """As adaptive_avg_pool2d, over three dims.
-
-    Gradient: of its decomposition.
-    """
-
-    x: Tensor
-    output_size: Ints
-    out: Result
-    aten = "_adaptive_avg_pool3d"
-    lowering = Lowering.DECOMPOSE
-    recompute = CHEAP
-    infer = _adaptive_average(3)
-
-    def decompose(op):
-        return _adaptive_mean(op.x, op.output_size)
-
-
-def _adaptive_mean(x: ir.Value, output_size: Sequence[int]) -> ir.Value:
-    rank = len(output_size)
-    spatial = shape_of(x)[-rank:]
-    if all(size % parts == 0 for size, parts in zip(spatial, output_size, strict=True)):
-        kernel = [size // parts for size, parts in zip(spatial, output_size, strict=True)]
-        pool = b.avg_pool2d if rank == 2 else b.avg_pool3d
-        return pool(x, kernel, kernel, [0], False, True, None)
-    # One dim after the other as a product with the matrix of window weights, in f32 or wider.
-    element = x.type.element_type
-    compute = element if str(element) == "f64" else ir.F32Type.get()
-    out = b.cast(x, compute)
-    outer = len(shape_of(x)) - rank
-    for dim, parts in enumerate(output_size, outer):
-        out = _along(
-            out, dim, lambda rows, size, parts=parts: b.mm(rows, _window_weights(size, parts, compute))
-        )
-    return b.cast(out, element)
-
-
-def _along(x: ir.Value, dim: int, function) -> ir.Value:
-    """Apply a function of (rows, row length) -> rows to the vectors along one dim of x."""
-    end = len(shape_of(x)) - 1
-    last = b.transpose(x, dim, end) if dim != end else x
-    *outer, size = b.sizes(last)
-    rows = function(b.view(last, [b.multiply_sizes(outer), size]), size)
-    out = b.view(rows, [*outer, shape_of(rows)[1]])
-    return b.transpose(out, dim, end) if dim != end else out
-
-
-def _window_weights(size: int, parts: int, element: ir.Type) -> ir.Value:
-    """(size, parts): column i averages the i-th window."""
-    bounds = [(i * size // parts, -(-(i + 1) * size // parts)) for i in range(parts)]
-    rows = [[1.0 / (end - start) if start <= s < end else 0.0 for start, end in bounds] for s in range(size)]
-    return b.constant(_dense([v for row in rows for v in row], [size, parts], element))
-
-
-def _dense(values: Sequence[float], shape: Sequence[int], element: ir.Type) -> ir.Attribute:
-    code = "d" if str(element) == "f64" else "f"
-    return ir.DenseElementsAttr.get(memoryview(array(code, values)), shape=list(shape), type=element)
-
-
-class AdaptiveMaxPool2dOp(FlambeauOp, name="adaptive_max_pool2d"):
-    """The maximum, and its position, of windows that divide the input evenly into `output_size` parts.
-
-    Gradient: of its decomposition, max_pool2d_with_indices.
-    """
-
-    x: Tensor
-    output_size: Ints
-    out: Result
-    indices: Result
-    aten = "adaptive_max_pool2d"
-    lowering = Lowering.DECOMPOSE
-    recompute = COSTLY
-
-    def infer(op):
-        _require_float(op.x)
-        spatial = _require_static(shape_of(op.x), 2)
-        if len(op.output_size) != 2 or any(
-            p < 1 or s % p for s, p in zip(spatial, op.output_size, strict=True)
-        ):
-            raise VerificationError(
-                f"output_size {op.output_size} does not divide the spatial sizes {spatial}"
-            )
-        values = tensor_type([*shape_of(op.x)[:-2], *op.output_size], op.x.element_type)
-        return [values, with_element(values, ir.IntegerType.get_signless(64))]
-
-    def decompose(op):
-        kernel = [s // p for s, p in zip(shape_of(op.x)[-2:], op.output_size, strict=True)]
-        return b.max_pool2d_with_indices(op.x, kernel, kernel, [0], [1], False)

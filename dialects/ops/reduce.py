@@ -176,7 +176,8 @@ class CumsumOp(FlambeauOp, name="cumsum"):
     def vjp(op, g):
         if not shape_of(op.x):
             return {"x": g}
-        return {"x": b.flip(b.cumsum(b.flip(g, [op.dim]), op.dim), [op.dim])}
+        dim = normalize_dim(op.dim, len(shape_of(op.x)))
+        return {"x": b.flip(b.cumsum(b.flip(g, [dim]), dim), [dim])}
 
 
 class CumprodOp(FlambeauOp, name="cumprod"):

@@ -229,10 +229,28 @@ class TransposeOp(FlambeauOp, name="transpose"):
         return tensor_type(shape, op.x.element_type)
 
     def vjp(op, g):
-        return {"x": b.transpose(g, op.dim0, op.dim1)}
+        return {"x": transposed(g, op.dim0, op.dim1)}
 
     def scatter(op, base, part):
         return b.transpose(part, op.dim0, op.dim1)
+
+
+def transpose_source(x, dim0, dim1):
+    """The value of which `x` is the transpose in these dims, if an op says so; else None."""
+    if not isinstance(x, ir.OpResult):
+        return None
+    op = x.owner.opview
+    if op.operation.name == "flambeau.t" and {dim0, dim1} == {0, 1}:
+        return op.x
+    if op.operation.name == "flambeau.transpose" and {op.dim0, op.dim1} == {dim0, dim1}:
+        return op.x
+    return None
+
+
+def transposed(x, dim0, dim1):
+    """The transpose of `x`; a transpose is undone rather than doubled."""
+    source = transpose_source(x, dim0, dim1)
+    return b.transpose(x, dim0, dim1) if source is None else source
 
 
 class TOp(FlambeauOp, name="t"):
@@ -254,7 +272,7 @@ class TOp(FlambeauOp, name="t"):
         return tensor_type(shape[::-1], op.x.element_type)
 
     def vjp(op, g):
-        return {"x": b.t(g)}
+        return {"x": transposed(g, 0, 1) if op.x.type.rank == 2 else g}
 
     def scatter(op, base, part):
         return b.t(part)

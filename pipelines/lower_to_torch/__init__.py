@@ -11,6 +11,7 @@ from flambeau.pipelines.lower_to_torch import autograd as autograd  # noqa: PLC0
 from flambeau.pipelines.lower_to_torch import constant as constant  # noqa: PLC0414  (registers its rules)
 from flambeau.pipelines.lower_to_torch import convolution as convolution  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import index as index  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import elementwise as elementwise  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import pooling as pooling  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import random as random  # noqa: PLC0414
 from flambeau.pipelines.lower_to_torch import rearrange as rearrange  # noqa: PLC0414

@@ -219,22 +219,31 @@ def pad(x: ir.Value, before: Sequence[int], after: Sequence[int], value: int | f
     return op.results[0]
 
 
-def apart(x: ir.Value) -> ir.Value:
+def apart(x: ir.Value, passes: int = 2) -> ir.Value:
     """`x`, computed by a loop nest of its own: a reduction, which IREE does not fuse into the op that uses it.
 
-    (Reshapes, pads, slices and elementwise copies are folded away.)
+    (Reshapes, pads, slices and elementwise copies are folded away.) Loop nests with another number of `passes`, at
+    least 2, are not merged either.
     """
     sizes = sizes_of(x)
     rank = len(sizes)
     i8 = ir.IntegerType.get_signless(8)
     dims = [ir.AffineExpr.get_dim(i) for i in range(rank + 1)]
     each = ir.AffineMap.get(rank + 1, 0, dims[:rank])
-    twice = ir.AffineMap.get(rank + 1, 0, dims[rank:])
-    maps = [each, twice, each]
+    repeated = ir.AffineMap.get(rank + 1, 0, dims[rank:])
+    maps = [each, repeated, each]
     iterators = ["parallel"] * rank + ["reduction"]
-    return generic([x, empty([2], i8)], [empty(sizes, x.type.element_type)], maps, iterators, lambda e, *_: [e])[0]
+    out = empty(sizes, x.type.element_type)
+    return generic([x, empty([passes], i8)], [out], maps, iterators, lambda element, *_: [element])[0]
 
 
 def number(element: ir.Type, value: int | float) -> ir.Value:
     """A scalar constant."""
     return arith.constant(element, int(value) if isinstance(element, ir.IntegerType) else float(value))
+
+
+def fill(sizes: Sizes, value: int | float, element: ir.Type) -> ir.Value:
+    """A tensor filled with one number. Not from a tensor: IREE knows a constant fill to be one."""
+    each = ir.AffineMap.get_identity(len(sizes))
+    constant = number(element, value)
+    return generic([], [empty(sizes, element)], [each], ["parallel"] * len(sizes), lambda _: [constant])[0]

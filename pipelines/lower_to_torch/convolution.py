@@ -255,8 +255,8 @@ def _contract(
 def _taps(weight: ir.Value, windows: _Windows, *, adjoint: bool) -> ir.Value:
     """The weight (F, C / G, K...) as (K..., G, I, O), with I the channels that are summed and O those that come out.
 
-    Plain, I = C / G and O = F / G. Adjoint, the other way round, and the kernel is flipped. Computed apart: folded into the
-    contraction, the transpose makes that 70 times slower.
+    Plain, I = C / G and O = F / G. Adjoint, the other way round, and the kernel is flipped. Computed apart: folded into
+    the contraction, the transpose makes that 70 times slower.
     """
     rank, element = windows.rank, weight.type.element_type
     features, channels, *kernel = windows.weight
@@ -303,7 +303,7 @@ def _spread(g: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows) -> 
     before = [windows.reach(i) - windows.padding[i] for i in range(rank)]
     targets = [_add(s, windows.reach(i)) for i, s in enumerate(sizes)]
     if set(windows.stride) == {1} and min(before) >= 0 and _all_static(targets, positions):
-        after = [t_ - p - lo for t_, p, lo in zip(targets, positions, before, strict=True)]  # type: ignore[operator]
+        after = [t_ - p - lo for t_, p, lo in zip(targets, positions, before, strict=True)]
         if min(after) >= 0:
             return _pad(g, before, after)
     zero = arith.constant(element, 0.0)

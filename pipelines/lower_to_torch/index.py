@@ -9,6 +9,7 @@ from flambeau.dialects.ops.index import index_position
 from flambeau.dialects.types import dtype_name, is_bool, shape_of
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
+from flambeau.pipelines.lower_to_torch.shape import fill_value
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -74,21 +75,52 @@ def _index_copy(o: t.Lowered) -> ir.Value:
 
 
 def _write_slices(o: t.Lowered, *, accumulate: bool) -> ir.Value:
-    """One scatter along the first dim. IREE fuses what computes its operands into it and then wants them on the stack
-    as a whole, so they are computed apart from it."""
+    """Scatters along the first dim into fills, the only tensors that IREE writes in place without losing other uses.
+
+    (See `_write` in shape.py.) IREE also fuses what computes the operands into a scatter, and then wants them on the
+    stack as a whole: they are computed apart from it.
+    """
     x, index, source = builtin.operand(o, "x"), builtin.operand(o, "index"), builtin.operand(o, "source")
     if 0 in (*shape_of(x), *shape_of(source)):
         return o.x
-    x, source = _moved(x, o.dim, 0), _moved(source, o.dim, 0)
-    index = _valid_positions(index, builtin.sizes_of(x)[0])
-    types = [t.torch_type(v.type) for v in (x, index, source)]
-    base, places, updates = (
-        builtin.from_builtin(v, type_)
-        for v, type_ in zip((x, builtin.apart(index), builtin.apart(source)), types, strict=True)
+    i1 = ir.IntegerType.get_signless(1)
+    rank, element = len(shape_of(x)), x.type.element_type
+    source = builtin.apart(_moved(source, o.dim, 0))
+    sizes = builtin.sizes_of(x)
+    sizes.insert(0, sizes.pop(o.dim))
+    positions = builtin.apart(_valid_positions(index, sizes[0]))
+    value = fill_value(o.op.x)
+    base = builtin.fill(sizes, 0 if value is None else value, element)
+    written = _moved(_scatter(base, positions, source, accumulate=accumulate), 0, o.dim)
+    if value is not None:
+        return builtin.result(o, written)
+    operands = [x, written]
+    if not accumulate:
+        count = builtin.sizes_of(positions)
+        hits = _scatter(builtin.fill(sizes[:1], 0, i1), positions, builtin.fill(count, 1, i1), accumulate=False)
+        operands.append(hits)
+    each = ir.AffineMap.get_identity(rank)
+    along = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(o.dim)])
+
+    def combine(old: ir.Value, new: ir.Value, *hit: ir.Value) -> list[ir.Value]:
+        if not accumulate:
+            return [arith.select(hit[0], new, old)]
+        return [(arith.addi if isinstance(element, ir.IntegerType) else arith.addf)(old, new)]
+
+    out = builtin.empty(builtin.sizes_of(x), element)
+    maps = [each, each, *([] if accumulate else [along]), each]
+    return builtin.result(o, builtin.generic(operands, [out], maps, ["parallel"] * rank, combine)[0])
+
+
+def _scatter(base: ir.Value, positions: ir.Value, source: ir.Value, *, accumulate: bool) -> ir.Value:
+    """`base` with slices along dim 0 replaced or added to."""
+    types = [t.torch_type(v.type) for v in (base, positions, source)]
+    onto, places, updates = (
+        builtin.from_builtin(v, type_) for v, type_ in zip((base, positions, source), types, strict=True)
     )
     indices = t.list_([places], "optional<vtensor>")
-    written = t.call("aten.index_put", [base, indices, updates, t.bool_(accumulate)], types[0])
-    return builtin.result(o, _moved(builtin.to_builtin(written, x.type), 0, o.dim))
+    written = t.call("aten.index_put", [onto, indices, updates, t.bool_(accumulate)], types[0])
+    return builtin.to_builtin(written, base.type)
 
 
 def _valid_positions(index: ir.Value, size: int | ir.Value) -> ir.Value:
@@ -136,11 +168,14 @@ def _sort(o: t.Lowered) -> list[ir.Value]:
         ["parallel"] * rank,
         lambda _: [arith.index_cast(i64, builtin.loop_index(o.dim))],
     )
+    # IREE sorts in place, and where one tensor is sorted twice it makes no copy: each sort gets its own.
+    sorts = [op.operation for op in o.op.operation.block.operations if op.operation.name == "flambeau.sort"]
+    passes = 2 + sorts.index(o.op.operation)
     element = x.type.element_type
     op = ir.Operation.create(
         "tm_tensor.sort",
         results=[x.type, positions[0].type],
-        operands=[x, positions[0]],
+        operands=[builtin.apart(x, passes), builtin.apart(positions[0], passes)],
         attributes={
             "dimension": ir.IntegerAttr.get(i64, o.dim),
             "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 2]),

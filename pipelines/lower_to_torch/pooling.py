@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Lowering of pooling to linalg.
 
-Forward: one strided slice of the padded input per window element, joined by one pointwise loop, which vectorizes where a
-reduction over windows does not. Gradients never scatter: windows that do not overlap are spread out by broadcasting, and
-otherwise each input element looks up the few windows that may contain it.
+Forward: one strided slice of the padded input per window element, joined by one pointwise loop, which vectorizes where
+a reduction over windows does not. Gradients never scatter: windows that do not overlap are spread out by broadcasting,
+and otherwise each input element looks up the few windows that may contain it.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import product
 from math import inf
+from typing import TypeAlias
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.ops.pooling import Windows, windows_of
@@ -16,7 +17,7 @@ from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of, tensor_
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
-Size = int | ir.Value  # an int, or a value of type `index`
+Size: TypeAlias = int | ir.Value  # an int, or a value of type `index`
 
 
 @t.lowers("flambeau.max_pool2d_with_indices", "flambeau.max_pool3d_with_indices")
@@ -243,12 +244,14 @@ def _gather_from_windows(
 
 
 def _tiles(windows: Windows, counts: Sequence[int], spatial: Sequence[Size]) -> bool:
-    """Whether the windows lie side by side from the first element on, all inside the input (an edge may be left over)."""
-    return all(
-        isinstance(size, int) and windows.padding[i] == 0 and windows.dilation[i] == 1
-        and windows.kernel[i] == windows.stride[i] and counts[i] != DYNAMIC and counts[i] * windows.kernel[i] <= size
-        for i, size in enumerate(spatial)
-    )  # fmt: skip
+    """Whether the windows lie side by side from the first element on, all inside; an edge may be left over."""
+    side_by_side = (
+        windows.kernel == windows.stride and not any(windows.padding) and set(windows.dilation) == {1}
+    )
+    return side_by_side and all(
+        isinstance(size, int) and count != DYNAMIC and count * kernel <= size
+        for size, count, kernel in zip(spatial, counts, windows.kernel, strict=True)
+    )
 
 
 def _spread_over_tiles(
@@ -282,7 +285,7 @@ def _spread_over_tiles(
     merged = tensor_type([*shape_of(sources[0])[:outer], *covered], element)
     groups = [*([i] for i in range(outer)), *([outer + 2 * i, outer + 2 * i + 1] for i in range(rank))]
     out = builtin.collapse_shape(tiles, groups, merged)
-    rest = [size - c for size, c in zip(spatial, covered, strict=True)]  # type: ignore[operator]
+    rest = [size - c for size, c in zip(spatial, covered, strict=True)]
     if any(rest):
         out = builtin.pad(out, [0] * len(merged.shape), [0] * outer + rest, 0.0)
     return out

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Lowering of reductions and scans: sums and products of f16 and bf16 are accumulated in f32 and rounded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_low_precision, is_unsigned, shape_of, tensor_type, with_element
+from flambeau.dialects.types import DYNAMIC, is_low_precision, is_unsigned, shape_of, tensor_type, with_element
+from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
+ReduceDim = Callable[[ir.Value, int, ir.Type], ir.Value]
 
-def _in_f32(o: t.Lowered, compute: Callable[[ir.Value, ir.Type, ir.Value], Any]) -> ir.Value:
-    """`compute(x, result type, dtype argument)`, in f32 between two casts if x is f16 or bf16."""
+
+def _in_f32(o: t.Lowered, compute: Callable[[ir.Value, ir.RankedTensorType, ir.Type], Any]) -> ir.Value:
+    """`compute(x, its type, the result's element type)`, in f32 between two casts if x is f16 or bf16."""
     source, result = o.op.x.type, o.op.out.type
     if not is_low_precision(source):
-        # torch-mlir's own extension of ui8 is that of a signed number.
-        x = _cast(o.x, with_element(source, result.element_type)) if is_unsigned(source) else o.x
-        return compute(x, t.torch_type(result), t.dtype_(result.element_type))
-    f32 = ir.F32Type.get()
-    wide = compute(_cast(o.x, with_element(source, f32)), t.torch_type(with_element(result, f32)), t.dtype_(f32))
-    return _cast(wide, result)
+        if is_unsigned(source):
+            # torch-mlir's own extension of ui8 is that of a signed number.
+            source = with_element(source, result.element_type)
+            return compute(_cast(o.x, source), source, result.element_type)  # type: ignore[no-any-return]
+        return compute(o.x, source, result.element_type)  # type: ignore[no-any-return]
+    wide = with_element(source, ir.F32Type.get())
+    return _cast(compute(_cast(o.x, wide), wide, wide.element_type), result)
 
 
 def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
@@ -26,77 +31,97 @@ def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
     return t.call("aten.to.dtype", arguments, t.torch_type(type_))
 
 
-def _reduce(o: t.Lowered, name: str, x: ir.Value, dims: list[int], type_: ir.Type, dtype: ir.Value) -> ir.Value:
-    """A sum or mean, in two stages where IREE cannot compile one.
+def _one_dim_at_a_time(
+    x: ir.Value, source: ir.RankedTensorType, dims: Sequence[int], keepdim: bool, element: ir.Type, reduce: ReduceDim
+) -> ir.Value:
+    """Reduce `x`, of type `source`, by steps along one dim each; neighbouring dims are made one first.
 
-    A product with something broadcast, summed over the last dim and others, becomes a vector contraction that IREE
-    builds wrongly ("invalid accumulator/result vector shape"). The last dim alone first is right.
+    IREE builds wrong code for reductions over several dims: fused with a consumer that broadcasts the result back it
+    computes wrong numbers (Vulkan, dims that are no neighbours) or overruns its stack (CPU, dynamic sizes), and a product with
+    something broadcast does not compile ("invalid accumulator/result vector shape"). `reduce(x, dim, type)` is one step.
     """
-    source = o.op.x.type
-    last = source.rank - 1
-    if len(dims) > 1 and {last, -1} & set(dims) and _is_product_with_broadcast(o.op.x):
-        partial = tensor_type([*shape_of(source)[:-1], 1], ir.RankedTensorType(o.op.out.type).element_type)
-        if is_low_precision(partial):
-            partial = with_element(partial, ir.F32Type.get())
-        x = t.call(name, [x, t.ints([last]), t.bool_(True), dtype], t.torch_type(partial))
-    return t.call(name, [x, t.ints(dims), t.bool_(o.keepdim), dtype], type_)
+    rank = source.rank
+    gone = {d % rank for d in dims} if dims else set(range(rank))
+    groups: list[list[int]] = []
+    for dim in range(rank):
+        if groups and dim in gone and groups[-1][-1] in gone:
+            groups[-1].append(dim)
+        else:
+            groups.append([dim])
+    sizes = shape_of(source)
+    merged = [prod(sizes[d] for d in g) if all(sizes[d] != DYNAMIC for d in g) else DYNAMIC for g in groups]
+    if len(groups) < rank:
+        value = builtin.to_builtin(x, source)
+        value = builtin.collapse_shape(value, groups, builtin.signless(tensor_type(merged, source.element_type)))
+        x = builtin.from_builtin(value, t.torch_type(tensor_type(merged, source.element_type)))
+    for position in reversed(range(len(groups))):
+        if groups[position][0] in gone:
+            del merged[position]
+            x = reduce(x, position, t.torch_type(tensor_type(merged, element)))
+    if not keepdim:
+        return x
+    value = builtin.to_builtin(x, tensor_type(merged, element))
+    known = iter(builtin.sizes_of(value))
+    shape = [1 if d in gone else next(known) for d in range(rank)]
+    beside: list[list[int]] = [[] for _ in merged]
+    kept = -1
+    for dim in range(rank):
+        kept += dim not in gone
+        if beside:
+            beside[max(kept, 0)].append(dim)
+    value = builtin.expand_shape(value, beside, shape)
+    result = tensor_type([s if isinstance(s, int) else DYNAMIC for s in shape], element)
+    return builtin.from_builtin(value, t.torch_type(result))
 
 
-_TRANSPARENT = {
-    f"flambeau.{name}" for name in ("view", "unsqueeze", "squeeze", "transpose", "t", "permute", "to_dtype")
-}
+def _reduce(o: t.Lowered, name: str, x: ir.Value, dtype: ir.Value, element: ir.Type, source: ir.RankedTensorType) -> ir.Value:
+    """A sum or mean of `x`, which has type `source`."""
 
+    def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
+        return t.call(name, [value, t.ints([dim]), t.bool_(False), dtype], type_)  # type: ignore[no-any-return]
 
-def _is_product_with_broadcast(x: ir.Value) -> bool:
-    """Whether `x` is a product with a factor that `expand` repeats."""
-    op = _source(x)
-    return op is not None and op.name == "flambeau.mul" and any(
-        source is not None and source.name == "flambeau.expand" for source in map(_source, op.operands)
-    )
-
-
-def _source(x: ir.Value) -> ir.Operation | None:
-    """The op that computes `x`, seen through views and casts."""
-    while isinstance(x, ir.OpResult):
-        op = x.owner.operation
-        if op.name not in _TRANSPARENT:
-            return op
-        x = op.operands[0]
-    return None
+    return _one_dim_at_a_time(x, source, o.dims, o.keepdim, element, reduce)
 
 
 @t.lowers("flambeau.sum")
 def _sum(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
-    dims = o.dims or list(range(len(shape_of(o.op.x.type))))
-    return _in_f32(o, lambda x, type_, dtype: _reduce(o, "aten.sum.dim_IntList", x, dims, type_, dtype))
+    return _in_f32(o, lambda x, source, element: _reduce(o, "aten.sum.dim_IntList", x, t.dtype_(element), element, source))
 
 
 @t.lowers("flambeau.mean")
 def _mean(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return o.x  # type: ignore[no-any-return]
-    dims = o.dims or list(range(len(shape_of(o.op.x.type))))
-    return _in_f32(o, lambda x, type_, dtype: _reduce(o, "aten.mean.dim", x, dims, type_, dtype))
+    return _in_f32(o, lambda x, source, element: _reduce(o, "aten.mean.dim", x, t.dtype_(element), element, source))
 
 
 @t.lowers("flambeau.prod")
 def _prod(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
-    if o.dim is None:
-        return _in_f32(o, lambda x, type_, dtype: t.call("aten.prod", [x, dtype], type_))
-    return _in_f32(
-        o, lambda x, type_, dtype: t.call("aten.prod.dim_int", [x, t.int_(o.dim), t.bool_(o.keepdim), dtype], type_)
-    )
+
+    def compute(x: ir.Value, source: ir.RankedTensorType, element: ir.Type) -> ir.Value:
+        type_ = t.torch_type(with_element(o.op.out.type, element))
+        if o.dim is None:
+            return t.call("aten.prod", [x, t.dtype_(element)], type_)  # type: ignore[no-any-return]
+        arguments = [x, t.int_(o.dim), t.bool_(o.keepdim), t.dtype_(element)]
+        return t.call("aten.prod.dim_int", arguments, type_)  # type: ignore[no-any-return]
+
+    return _in_f32(o, compute)
 
 
 @t.lowers("flambeau.cumsum")
 def _cumsum(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
-    return _in_f32(o, lambda x, type_, dtype: t.call("aten.cumsum", [x, t.int_(o.dim), dtype], type_))
+
+    def compute(x: ir.Value, source: ir.RankedTensorType, element: ir.Type) -> ir.Value:
+        type_ = t.torch_type(with_element(o.op.out.type, element))
+        return t.call("aten.cumsum", [x, t.int_(o.dim), t.dtype_(element)], type_)  # type: ignore[no-any-return]
+
+    return _in_f32(o, compute)
 
 
 @t.lowers("flambeau.amax", "flambeau.amin")
@@ -104,4 +129,9 @@ def _extreme(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return o.x  # type: ignore[no-any-return]
     name = o.op.operation.name.replace("flambeau.", "aten.")
-    return t.call(name, [o.x, t.ints(o.dims), t.bool_(o.keepdim)], *o.result_types)  # type: ignore[no-any-return]
+
+    def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
+        return t.call(name, [value, t.ints([dim]), t.bool_(False)], type_)  # type: ignore[no-any-return]
+
+    source = o.op.x.type
+    return _one_dim_at_a_time(o.x, source, o.dims, o.keepdim, source.element_type, reduce)

@@ -13,7 +13,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.opdef import OPS
-from flambeau.dialects.types import DYNAMIC, shape_of, tensor_type
+from flambeau.dialects.types import DYNAMIC, is_complex, shape_of, tensor_type
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
@@ -48,6 +48,10 @@ def _expand(o: t.Lowered) -> ir.Value:
     have, want = shape_of(x), shape_of(o.op.out)
     if have == want and (DYNAMIC not in have or len(have) == 0):
         return o.x
+    constant = fill_value(o.op.x)
+    if constant is not None and not is_complex(x.type):
+        sizes = [s if s != DYNAMIC else _size(o.shape[i]) for i, s in enumerate(want)]
+        return builtin.result(o, builtin.fill(sizes, constant, x.type.element_type))
     rank, added = len(want), len(want) - len(have)
     position = [ir.AffineExpr.get_dim(i) for i in range(rank)]
     source = [ir.AffineExpr.get_constant(0) if s == 1 else position[added + i] for i, s in enumerate(have)]
@@ -205,35 +209,48 @@ def _slice(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.slice_scatter")
 def _slice_scatter(o: t.Lowered) -> ir.Value:
     x, src = builtin.operand(o, "x"), builtin.operand(o, "src")
-    return builtin.result(o, _write(x, src, _slice_place(o, x), o.dim))
+    return builtin.result(o, _write(o, x, src, _slice_place(o, x)))
 
 
-def _write(x: ir.Value, src: ir.Value, place: Place, dim: int) -> ir.Value:
-    """`x` with `src` at a place that is all of `x` except along `dim`."""
-    src = builtin.cast(src, tensor_type([_static(s) for s in place[1]], src.type.element_type))
-    if DYNAMIC not in shape_of(x) and DYNAMIC not in shape_of(src):
-        return builtin.insert_slice(src, x, *place)
-    # IREE updates one buffer in place for several insert_slices into one dynamic tensor, and so computes wrong numbers:
-    # each element is chosen instead, from `x` or from `src`.
-    offset, length, step = (builtin.as_index(parts[dim]) for parts in place)
-    rank = len(shape_of(x))
-    each = ir.AffineMap.get_identity(rank)
+def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
+    """`x` with `src` at a place that is all of `x` except along `o.dim`.
 
-    def choose(old: ir.Value, _: ir.Value) -> list[ir.Value]:
-        zero = builtin.as_index(0)
-        distance = arith.subi(builtin.loop_index(dim), offset)
-        position = arith.divsi(distance, step)
-        inside = arith.andi(
-            arith.cmpi(arith.CmpIPredicate.sge, distance, zero), arith.cmpi(arith.CmpIPredicate.slt, position, length)
-        )
-        inside = arith.andi(inside, arith.cmpi(arith.CmpIPredicate.eq, arith.remsi(distance, step), zero))
-        indices = [builtin.loop_index(i) for i in range(rank)]
-        indices[dim] = arith.select(inside, position, zero)
-        new = ir.Operation.create("tensor.extract", results=[old.type], operands=[src, *indices]).results[0]
-        return [arith.select(inside, new, old)]
+    Into a fill, `src` is inserted. IREE inserts in place, and where one tensor is the base of several inserts it loses the
+    first; only of fills does it make as many as are needed. Elsewhere each element is chosen from `x` or `src`.
+    """
+    offsets, sizes, strides = place
+    src = builtin.cast(src, tensor_type([_static(s) for s in sizes], src.type.element_type))
+    whole = builtin.sizes_of(x)
+    value = fill_value(o.op.x)
+    base = builtin.fill(whole, 0 if value is None else value, x.type.element_type)
+    written = builtin.insert_slice(src, base, *place)
+    if value is not None:
+        return written
+    offset, length, step = (builtin.as_index(parts[o.dim]) for parts in place)
+    each = ir.AffineMap.get_identity(len(whole))
 
-    out = builtin.empty(builtin.sizes_of(x), x.type.element_type)
-    return builtin.generic([x], [out], [each, each], ["parallel"] * rank, choose)[0]
+    def choose(old: ir.Value, new: ir.Value, _: ir.Value) -> list[ir.Value]:
+        distance = arith.subi(builtin.loop_index(o.dim), offset)  # unsigned: very large before the slice
+        inside = arith.cmpi(arith.CmpIPredicate.ult, arith.divui(distance, step), length)
+        hit = arith.cmpi(arith.CmpIPredicate.eq, arith.remui(distance, step), builtin.as_index(0))
+        return [arith.select(arith.andi(inside, hit), new, old)]
+
+    out = builtin.empty(whole, x.type.element_type)
+    return builtin.generic([x, written], [out], [each] * 3, ["parallel"] * len(whole), choose)[0]
+
+
+def fill_value(x: ir.Value) -> int | float | None:
+    """The number that every element of `x` is, if it is known to be one."""
+    while not isinstance(x.owner, ir.Block):
+        op = x.owner
+        cls = OPS.get(op.name)
+        if op.name == "flambeau.constant":
+            value = op.attributes["value"]
+            return value.get_splat_value().value if value.is_splat else None  # type: ignore[no-any-return]
+        if cls is None or not cls.view:
+            return None
+        x = op.operands[0]
+    return None
 
 
 def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
@@ -266,7 +283,7 @@ def _select_scatter(o: t.Lowered) -> ir.Value:
     place = _select_place(o, x)
     row = builtin.sizes_of(src)
     src = builtin.expand_shape(src, _beside_units(len(row), [o.dim]), [*row[: o.dim], 1, *row[o.dim :]])
-    return builtin.result(o, _write(x, src, place, o.dim))
+    return builtin.result(o, _write(o, x, src, place))
 
 
 def _select_place(o: t.Lowered, x: ir.Value) -> Place:

@@ -398,9 +398,12 @@ def test_attention_under_autocast() -> None:
 
 def test_autocast_casts_are_made_anew_in_each_trace() -> None:
     """Autocast's cache of casts would hand the main trace one that was made while finding out attention's result."""
-    q = torch.randn(1, 2, 8, 8, requires_grad=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        captured = through_dynamo(lambda q: lower(q, q, q) @ q, q)
+
+    def function(q: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=True):
+            return lower(q, q, q) @ q
+
+    captured = through_dynamo(function, torch.randn(1, 2, 8, 8, requires_grad=True))
     assert targets(captured).count(aten._to_copy.default) == 4
 
 

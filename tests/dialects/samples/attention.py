@@ -180,6 +180,17 @@ def _both_masks():
     return torch.zeros(2, 2, 5, 5).masked_fill(_causal_mask() | _padding_mask()[:, None, None, :], -math.inf)
 
 
+def _dropout(*rest, **options):
+    """What functionalize makes of it is tested in test_attention.py."""
+
+    def arguments():
+        query = torch.randn(2, 3, 5, 4)
+        key, value = torch.randn(2, 3, 7, 4), torch.randn(2, 3, 7, 4)
+        return [query, key, value, None, 0.3, *rest]
+
+    return Sample("scaled_dot_product_attention_dropout", arguments, grad=(), **options)
+
+
 SAMPLES = [
     _sdpa(grad2=True),
     _sdpa(rest=(True,), id="causal", grad2=True),
@@ -214,6 +225,8 @@ SAMPLES = [
     _sdpa(source=0, id="no sources", dynamic=False),
     _sdpa(dtype=torch.bfloat16, id="bfloat16", tolerance=2e-2),
     _sdpa(dtype=torch.float16, rest=(True,), id="float16", tolerance=4e-3),
+    _dropout(),
+    _dropout(True, 0.5, id="causal"),
     _multi_head_attention(),
     _multi_head_attention(average=False, id="weights of each head"),
     _multi_head_attention(need_weights=False, id="no weights"),

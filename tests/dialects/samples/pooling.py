@@ -127,9 +127,4 @@ SAMPLES = [
         grad=(),
         id="bfloat16",
     ),
-    Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 2]], dynamic=False, id="even"),
-    Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 7, 5), [3, 4]], dynamic=False, id="uneven"),
-    Sample("adaptive_avg_pool2d", lambda: [torch.randn(3, 2, 5), [3, 1]], dynamic=False, id="unbatched"),
-    Sample("adaptive_avg_pool3d", lambda: [torch.randn(2, 3, 4, 5, 6), [2, 3, 3]], dynamic=False),
-    Sample("adaptive_max_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 3]], dynamic=False),
 ]

@@ -14,12 +14,9 @@ def _random_bits(seed, offset, shape, bits):
 
 
 def _bits(shape, bits, **options):
-    arguments = lambda: [
-        torch.tensor([17, -5], dtype=torch.int32),
-        torch.tensor(-3, dtype=torch.int32),
-        shape,
-        bits,
-    ]  # noqa: E731
+    def arguments():
+        return [torch.tensor([17, -5], dtype=torch.int32), torch.tensor(-3, dtype=torch.int32), shape, bits]
+
     return Sample("random_bits", arguments, eager=_random_bits, static=(0, 1), **options)
 
 

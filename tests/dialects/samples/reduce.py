@@ -35,6 +35,10 @@ def over_dims(op: str, *after: Any, grad2: bool = False, empty: bool = True, **o
     return samples
 
 
+def prod(x: torch.Tensor, dim: int | None, keepdim: bool) -> torch.Tensor:
+    return torch.prod(x) if dim is None else torch.prod(x, dim, keepdim)
+
+
 def none_is_all(function: Any) -> Any:
     """Eager's gradients of the `var` family are infinite for an empty list of dims; None is what it means."""
     return lambda x, dims, correction, keepdim: function(x, dims or None, correction=correction, keepdim=keepdim)
@@ -72,15 +76,15 @@ SAMPLES = [
     *[
         sample
         for dim in (0, 1, -1, None)
-        for sample in (Sample("prod", lambda d=dim: [torch.randn(2, 3, 4), d, False], grad2=True, id=f"{dim}"),)
+        for sample in (Sample("prod", lambda d=dim: [torch.randn(2, 3, 4), d, False], eager=prod, grad2=True, id=f"{dim}"),)
     ],
-    Sample("prod", lambda: [torch.randn(2, 3), 1, True], id="keepdim"),
-    Sample("prod", lambda: [ZEROS, 1, False], grad2=True, id="zeros"),
-    Sample("prod", lambda: [ZEROS[1], None, False], grad2=True, id="all zeros"),
-    Sample("prod", lambda: [torch.randn(()), None, False], id="scalar"),
-    Sample("prod", lambda: [torch.randn(2, 0), 1, False], id="empty"),
-    Sample("prod", lambda: [integers(3, 4), 1, False], id="i64"),
-    Sample("prod", lambda: [torch.rand(9).bfloat16() + 0.5, 0, False], grad=(), id="bf16"),
+    Sample("prod", lambda: [torch.randn(2, 3), 1, True], eager=prod, id="keepdim"),
+    Sample("prod", lambda: [ZEROS, 1, False], eager=prod, grad2=True, id="zeros"),
+    Sample("prod", lambda: [ZEROS[1], None, False], eager=prod, grad2=True, id="all zeros"),
+    Sample("prod", lambda: [torch.randn(()), None, False], eager=prod, id="scalar"),
+    Sample("prod", lambda: [torch.randn(2, 0), 1, False], eager=prod, id="empty"),
+    Sample("prod", lambda: [integers(3, 4), 1, False], eager=prod, id="i64"),
+    Sample("prod", lambda: [torch.rand(9).bfloat16() + 0.5, 0, False], eager=prod, grad=(), id="bf16"),
     Sample("cumsum", lambda: [torch.randn(3, 4), 1], grad2=True),
     Sample("cumsum", lambda: [torch.randn(3, 4, 2), -2], id="middle"),
     Sample("cumsum", lambda: [torch.randn(()), 0], id="scalar"),

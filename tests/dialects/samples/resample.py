@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Samples of adaptive pooling and upsampling."""
+
+import torch
+
+from tests.dialects.sample import Sample
+
+SAMPLES = [
+    Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 2]], dynamic=False, id="even"),
+    Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 7, 5), [3, 4]], dynamic=False, id="uneven"),
+    Sample("adaptive_avg_pool2d", lambda: [torch.randn(3, 2, 5), [3, 1]], dynamic=False, id="unbatched"),
+    Sample("adaptive_avg_pool3d", lambda: [torch.randn(2, 3, 4, 5, 6), [2, 3, 3]], dynamic=False),
+    Sample("adaptive_max_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 3]], dynamic=False),
+    Sample(
+        "upsample_nearest2d",
+        lambda: [torch.randn(2, 3, 4, 5), [8, 10], 2.0, 2.0],
+        dynamic=False,
+        id="doubled",
+    ),
+    Sample(
+        "upsample_nearest2d",
+        lambda: [torch.randn(2, 3, 4, 5), [12, 5], 3.0, 1.0],
+        dynamic=False,
+        id="tripled",
+    ),
+    Sample(
+        "upsample_nearest2d", lambda: [torch.randn(2, 3, 4, 7), [9, 3], None, None], dynamic=False, id="sizes"
+    ),
+    Sample(
+        "upsample_nearest2d", lambda: [torch.randn(1, 2, 4, 6), [6, 10], 1.6, 1.7], dynamic=False, id="scales"
+    ),
+    Sample("upsample_nearest2d", lambda: [torch.randn(2, 3, 4, 5), [8, 20], 2.0, 4.0], id="dynamic"),
+    Sample(
+        "upsample_bilinear2d",
+        lambda: [torch.randn(2, 3, 4, 5), [8, 10], False, 2.0, 2.0],
+        dynamic=False,
+        id="doubled",
+    ),
+    Sample(
+        "upsample_bilinear2d",
+        lambda: [torch.randn(2, 3, 4, 5), [9, 3], False, None, None],
+        dynamic=False,
+        id="sizes",
+    ),
+    Sample(
+        "upsample_bilinear2d",
+        lambda: [torch.randn(1, 2, 4, 6), [6, 10], False, 1.6, 1.7],
+        dynamic=False,
+        id="scales",
+    ),
+    Sample(
+        "upsample_bilinear2d",
+        lambda: [torch.randn(2, 3, 4, 5), [9, 1], True, None, None],
+        dynamic=False,
+        id="corners",
+    ),
+    Sample(
+        "upsample_bilinear2d",
+        lambda: [torch.randn(1, 1, 4, 5).half(), [8, 10], False, 2.0, 2.0],
+        dynamic=False,
+        grad=(),
+        id="float16",
+    ),
+]
