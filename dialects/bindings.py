@@ -8,7 +8,18 @@ from torch_mlir import ir, passmanager
 from torch_mlir.dialects import arith, ext, func, irdl, linalg, tensor
 from torch_mlir.dialects import torch as torch_dialect
 
-__all__ = ["arith", "ext", "func", "ir", "irdl", "linalg", "passmanager", "register_torch_dialects", "tensor", "torch_dialect"]
+__all__ = [
+    "arith",
+    "ext",
+    "func",
+    "ir",
+    "irdl",
+    "linalg",
+    "passmanager",
+    "register_torch_dialects",
+    "tensor",
+    "torch_dialect",
+]
 
 
 def register_torch_dialects(context: ir.Context) -> None:

@@ -11,7 +11,15 @@ from typing import Any
 
 from flambeau.dialects import opdef
 from flambeau.dialects.bindings import arith, ir
-from flambeau.dialects.types import DYNAMIC, element_type, is_bool, is_complex, is_float, is_low_precision, shape_of
+from flambeau.dialects.types import (
+    DYNAMIC,
+    element_type,
+    is_bool,
+    is_complex,
+    is_float,
+    is_low_precision,
+    shape_of,
+)
 
 
 def _builder_name(op_name: str) -> str:
@@ -46,7 +54,9 @@ def of_class(cls: Any) -> Callable[..., Any]:
     return builder
 
 
-def _numbers_to_tensors(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _numbers_to_tensors(
+    cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     operands = {f.name for f in cls.fields if f.is_operand}
     given = dict(zip((f.name for f in cls.fields), args, strict=False)) | kwargs
     values = [v for k, v in given.items() if k in operands and isinstance(v, ir.Value)]
@@ -202,4 +212,4 @@ constant = _late("constant")
 expand = _late("expand")
 to_dtype = _late("to_dtype")
 size_to_tensor = _late("size_to_tensor")
-sum = _late("sum")  # noqa: A001
+sum = _late("sum")

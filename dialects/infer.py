@@ -47,7 +47,9 @@ def broadcast_shape(*shapes: Sequence[int]) -> list[int]:
     for sizes in zip(*aligned, strict=True):
         known = {s for s in sizes if s not in (1, DYNAMIC)}
         if len(known) > 1:
-            raise VerificationError(f"shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast together")
+            raise VerificationError(
+                f"shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast together"
+            )
         result.append(known.pop() if known else DYNAMIC if DYNAMIC in sizes else 1)
     return result
 

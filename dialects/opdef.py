@@ -299,7 +299,9 @@ class Field:
 
 
 OPS: dict[str, Any] = {}  # op name -> op class
-BY_ATEN: dict[str, list[tuple[Any, AtenCall]]] = {}  # `aten.add.Tensor` -> op classes with the call they stand for
+BY_ATEN: dict[
+    str, list[tuple[Any, AtenCall]]
+] = {}  # `aten.add.Tensor` -> op classes with the call they stand for
 
 
 class OpDefinitionError(TypeError):
@@ -389,7 +391,11 @@ def declare(cls: Any) -> None:
     calls = cls.aten if isinstance(cls.aten, tuple) and not isinstance(cls.aten, AtenCall) else (cls.aten,)
     all_fields = tuple(f.name for f in fields)
     cls.aten = tuple(
-        AtenCall(c, all_fields) if isinstance(c, str) else c if c.arguments is not None else AtenCall(c.overload, all_fields)
+        AtenCall(c, all_fields)
+        if isinstance(c, str)
+        else c
+        if c.arguments is not None
+        else AtenCall(c.overload, all_fields)
         for c in calls
     )
 
@@ -401,7 +407,12 @@ def register(cls: Any) -> None:
         what
         for what, there in (
             ("docstring", cls.__dict__.get("__doc__")),
-            ("infer", cls.infer is not None or any(r.variadic for r in cls.results_declared) or not cls.results_declared),
+            (
+                "infer",
+                cls.infer is not None
+                or any(r.variadic for r in cls.results_declared)
+                or not cls.results_declared,
+            ),
             ("recompute", cls.recompute),
             ("vjp or decompose", cls.vjp is not None or cls.decompose is not None),
             ("aten (or another `lowering`)", cls.aten or cls.lowering is not Lowering.DIRECT),
@@ -410,13 +421,19 @@ def register(cls: Any) -> None:
         if not there
     ]
     if missing:
-        raise OpDefinitionError(f"{name}: missing {', '.join(missing)} in class {cls.__module__}.{cls.__name__}")
+        raise OpDefinitionError(
+            f"{name}: missing {', '.join(missing)} in class {cls.__module__}.{cls.__name__}"
+        )
     strangers = set(cls.nondifferentiable) - {r.name for r in cls.results_declared}
     if strangers:
-        raise OpDefinitionError(f"{name}: nondifferentiable names {', '.join(sorted(strangers))}, which are not results")
+        raise OpDefinitionError(
+            f"{name}: nondifferentiable names {', '.join(sorted(strangers))}, which are not results"
+        )
     if name in OPS:
         other = OPS[name]
-        raise OpDefinitionError(f"{name} is defined twice: {other.__module__}.{other.__name__} and {cls.__module__}.{cls.__name__}")
+        raise OpDefinitionError(
+            f"{name} is defined twice: {other.__module__}.{other.__name__} and {cls.__module__}.{cls.__name__}"
+        )
     for item in cls.fields:
         if item.is_attribute:
             setattr(cls, item.name, property(_attribute_reader(item)))
@@ -426,7 +443,9 @@ def register(cls: Any) -> None:
         known = {f.name for f in cls.fields}
         unknown = [a for a in call.arguments if isinstance(a, str) and a not in known]
         if unknown:
-            raise OpDefinitionError(f"{name}: {call.overload} names {', '.join(unknown)}, but the fields are {', '.join(known)}")
+            raise OpDefinitionError(
+                f"{name}: {call.overload} names {', '.join(unknown)}, but the fields are {', '.join(known)}"
+            )
         BY_ATEN.setdefault(call.name, []).append((cls, call))
     OPS[name] = cls
 
@@ -476,6 +495,7 @@ def _verify(op: Any) -> None:
     attributes = op.operation.attributes
     if cls._ODS_OPERAND_SEGMENTS and "operandSegmentSizes" not in attributes:
         raise VerificationError("needs operandSegmentSizes, because it has optional or variadic operands")
+    _verify_operand_count(op, cls)
     values: dict[str, Any] = {}
     for item in cls.fields:
         if item.is_operand:
@@ -512,6 +532,25 @@ def _verify(op: Any) -> None:
             raise VerificationError(f"result #{index} is {have}, inferred {want}")
 
 
+def _verify_operand_count(op: Any, cls: Any) -> None:
+    """The accessors of operands take the counts as given."""
+    count = len(op.operation.operands)
+    slots = [f for f in cls.fields if f.is_operand or f.is_size]
+    names = ", ".join(f.name for f in slots)
+    if not cls._ODS_OPERAND_SEGMENTS:
+        if count != len(slots):
+            raise VerificationError(f"has {count} operands where {len(slots)} are expected: {names}")
+        return
+    segments = list(ir.DenseI32ArrayAttr(op.operation.attributes["operandSegmentSizes"]))
+    if len(segments) != len(slots) or sum(segments) != count:
+        raise VerificationError(f"operandSegmentSizes must have one entry per {names}, and {count} in sum")
+    for item, size in zip(slots, segments, strict=True):
+        most = count if item.variadic or item.kind is Sizes else 1
+        least = 1 if item.is_operand and not (item.optional or item.variadic) else 0
+        if not least <= size <= most:
+            raise VerificationError(f"operandSegmentSizes has {size} for '{item.name}'")
+
+
 def _verify_operand(op: Any, item: Field) -> Any:
     value = getattr(op, item.name)
     if item.variadic:
@@ -546,8 +585,15 @@ def infer_with_attributes(cls: Any, x: ir.Type, attributes: ir.DictAttr) -> ir.T
 # --- Building --------------------------------------------------------------------------------------------------------
 
 
-def build(cls: Any, *args: Any, results: Sequence[ir.Type] | None = None, regions: int | None = None,
-          loc: ir.Location | None = None, ip: ir.InsertionPoint | None = None, **kwargs: Any) -> Any:
+def build(
+    cls: Any,
+    *args: Any,
+    results: Sequence[ir.Type] | None = None,
+    regions: int | None = None,
+    loc: ir.Location | None = None,
+    ip: ir.InsertionPoint | None = None,
+    **kwargs: Any,
+) -> Any:
     """Create an op of class `cls` at the current insertion point and return its result (a list if several).
 
     Arguments are the fields in declared order or by name: values for operands, Python values for attributes, ints or
@@ -555,11 +601,15 @@ def build(cls: Any, *args: Any, results: Sequence[ir.Type] | None = None, region
     """
     name = cls.OPERATION_NAME
     if len(args) > len(cls.fields):
-        raise TypeError(f"{name} takes {len(cls.fields)} arguments ({', '.join(f.name for f in cls.fields)}), {len(args)} given")
+        raise TypeError(
+            f"{name} takes {len(cls.fields)} arguments ({', '.join(f.name for f in cls.fields)}), {len(args)} given"
+        )
     given = dict(zip((f.name for f in cls.fields), args, strict=False))
     for key, value in kwargs.items():
         if key in given or not any(f.name == key for f in cls.fields):
-            raise TypeError(f"{name}: argument {key!r} is unknown or given twice; fields: {', '.join(f.name for f in cls.fields)}")
+            raise TypeError(
+                f"{name}: argument {key!r} is unknown or given twice; fields: {', '.join(f.name for f in cls.fields)}"
+            )
         given[key] = value
     operands: list[ir.Value] = []
     segments: list[int] = []
@@ -580,7 +630,9 @@ def build(cls: Any, *args: Any, results: Sequence[ir.Type] | None = None, region
         elif item.variadic:
             value = []
         else:
-            raise TypeError(f"{name}: argument {item.name!r} is missing; fields: {', '.join(f.name for f in cls.fields)}")
+            raise TypeError(
+                f"{name}: argument {item.name!r} is missing; fields: {', '.join(f.name for f in cls.fields)}"
+            )
         if item.is_operand:
             if item.variadic:
                 add(list(value))
@@ -632,4 +684,3 @@ def build(cls: Any, *args: Any, results: Sequence[ir.Type] | None = None, region
     if not cls.results_declared:
         return op
     return list(op.results)
-

@@ -104,6 +104,4 @@ def compatible(a: ir.Type, b: ir.Type) -> bool:
         return True
     if not (is_tensor(a) and is_tensor(b)) or a.element_type != b.element_type or a.rank != b.rank:
         return False
-    return all(
-        x == y or DYNAMIC in (x, y) for x, y in zip(shape_of(a), shape_of(b), strict=True)
-    )
+    return all(x == y or DYNAMIC in (x, y) for x, y in zip(shape_of(a), shape_of(b), strict=True))

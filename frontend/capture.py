@@ -65,6 +65,7 @@ _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _ATTENTION_CALLS = (torch.nn.functional.scaled_dot_product_attention, _ATTENTION, _ATTENTION.overloadpacket)
 _DROPOUT_CALLS = (torch.dropout, torch.ops.aten.dropout.default, torch.ops.aten.dropout)
 _RECURRENT_CALLS = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+_UPSAMPLE_CALLS = (torch._C._nn.upsample_nearest2d, torch._C._nn.upsample_bilinear2d)
 _USER_FUNCTION = torch.ops.higher_order.autograd_function_apply
 _CHECKPOINT = torch.ops.higher_order.tag_activation_checkpoint
 _WRAP = torch.ops.higher_order.wrap
@@ -423,6 +424,9 @@ class _KeepWhole(TorchFunctionMode):
             return self._trace.attention(args, kwargs)
         if func in _DROPOUT_CALLS:
             return _dropout(func, *args, **kwargs)
+        if func in _UPSAMPLE_CALLS:  # PyTorch's decompositions in Python would open them
+            with torch._C._DisablePythonDispatcher():
+                return func(*args, **kwargs)
         if func in _RECURRENT_CALLS:
             with torch.backends.mkldnn.flags(enabled=False):
                 return func(*args, **kwargs)

@@ -18,7 +18,14 @@ from torch import fx
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.frontend.capture import capture_dynamo_graph
-from flambeau.frontend.execution import Call, bytecode, differentiable, functions_by_name, interpret, load_compiled
+from flambeau.frontend.execution import (
+    Call,
+    bytecode,
+    differentiable,
+    functions_by_name,
+    interpret,
+    load_compiled,
+)
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
 from flambeau.frontend.options import Options, read_options

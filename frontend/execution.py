@@ -5,7 +5,7 @@ What comes back obeys the signature: eager's strides, and memory of its own.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signatur
 from flambeau.pipelines import functions as fn
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend
-
 
 Call = Execute
 

@@ -79,7 +79,9 @@ def _as_form(overload: Any, schema: Any, written: Sequence[Any], own_results: in
     names = [a.name for a in candidate.arguments]
     out_names = {a.name for a in written if a.is_out}
     expected = [a.name for a in schema.arguments if a.name not in out_names]
-    if names != expected or [str(a.type) for a in candidate.arguments] != [str(a.type) for a in schema.arguments if a.name not in out_names]:
+    if names != expected or [str(a.type) for a in candidate.arguments] != [
+        str(a.type) for a in schema.arguments if a.name not in out_names
+    ]:
         return None
     if len(candidate.returns) != own_results + len(written):
         return None
@@ -187,7 +189,9 @@ def _arange(importer: "Importer", end: Any, start: Any = 0, step: Any = 1, **_: 
     compute = type_.element_type
     size = importer.result_sizes()[0]
     if is_float(compute) and all(isinstance(v, int | float) for v in (size, start, end, step)):
-        return importer.constant(torch.arange(start, end, step, dtype=importer.results[0].dtype))  # as eager rounds
+        return importer.constant(
+            torch.arange(start, end, step, dtype=importer.results[0].dtype)
+        )  # as eager rounds
     positions = b.iota(size, element_type("int64") if is_integer(compute) else compute)
     if step != 1:
         positions = b.mul(positions, _number(importer, step, positions))
@@ -312,7 +316,12 @@ def _slice(importer: "Importer", self: Any, dim: int, start: Any, end: Any, step
 def _slice_of(importer: "Importer", value: ir.Value, dim: int, start: Any, end: Any, step: int) -> ir.Value:
     size = b.size(value, dim)
     first, last = _slice_bounds(importer, size, start, end)
-    if step == 1 and isinstance(first, int) and first == 0 and (last is size or (isinstance(size, int) and last == size)):
+    if (
+        step == 1
+        and isinstance(first, int)
+        and first == 0
+        and (last is size or (isinstance(size, int) and last == size))
+    ):
         return value
     return b.slice(value, dim, first, last, step)
 
@@ -350,7 +359,17 @@ def _narrow(importer: "Importer", self: Any, dim: int, start: Any, length: Any) 
     return b.slice(value, dim, first, b.add_sizes(first, importer.size(length)), 1)
 
 
-@imports("aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default", "aten.tensor_split.sections", "aten.tensor_split.indices", "aten.split.sizes", "aten.unsafe_split_with_sizes.default")
+@imports(
+    "aten.split.Tensor",
+    "aten.split_with_sizes.default",
+    "aten.chunk.default",
+    "aten.unsafe_split.Tensor",
+    "aten.unsafe_chunk.default",
+    "aten.tensor_split.sections",
+    "aten.tensor_split.indices",
+    "aten.split.sizes",
+    "aten.unsafe_split_with_sizes.default",
+)
 def _split(importer: "Importer", self: Any, dim: int = 0, **_: Any) -> list[ir.Value]:
     value = importer.value(self)
     dim %= _rank(value)
@@ -406,7 +425,11 @@ def _select_scatter(importer: "Importer", self: Any, src: Any, dim: int, index: 
 
 @imports("aten.as_strided.default")
 def _as_strided(
-    importer: "Importer", self: fx.Node, size: Sequence[Any], stride: Sequence[Any], storage_offset: Any = None
+    importer: "Importer",
+    self: fx.Node,
+    size: Sequence[Any],
+    stride: Sequence[Any],
+    storage_offset: Any = None,
 ) -> ir.Value:
     seen = self.meta["val"]
     if not seen.is_contiguous() or seen.storage_offset() != 0:
@@ -420,7 +443,9 @@ def _as_strided(
 # --- Computed positions ----------------------------------------------------------------------------------------------
 
 
-def _index_tensors(importer: "Importer", indices: Sequence[Any]) -> tuple[list[ir.Value], list[int], list[Any]]:
+def _index_tensors(
+    importer: "Importer", indices: Sequence[Any]
+) -> tuple[list[ir.Value], list[int], list[Any]]:
     """The index tensors in one shape, the dims they stand at, and that shape's sizes."""
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     if any(index.meta["val"].dtype in (torch.bool, torch.uint8) for _, index in given):
@@ -444,7 +469,12 @@ def _index_put(
     value = importer.value(self)
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     new = importer.value(values)
-    if len(given) == 1 and given[0][1].meta["val"].dtype == torch.bool and shape_of(new) in ([], [1]) and not accumulate:
+    if (
+        len(given) == 1
+        and given[0][1].meta["val"].dtype == torch.bool
+        and shape_of(new) in ([], [1])
+        and not accumulate
+    ):
         return _masked_fill(importer, value, *given[0], new)
     tensors, dims, common = _index_tensors(importer, indices)
     rest = [b.size(value, d) for d in range(_rank(value)) if d not in dims]
@@ -487,7 +517,9 @@ def _scatter_reduce(
     importer: "Importer", self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool = True
 ) -> ir.Value:
     if reduce not in ("add", "sum") or not include_self:
-        raise TypeError(f"scatter with reduce={reduce!r}, include_self={include_self}; there are: sum with the tensor itself")
+        raise TypeError(
+            f"scatter with reduce={reduce!r}, include_self={include_self}; there are: sum with the tensor itself"
+        )
     value, dim, positions = _along(importer, self, dim, index)
     return b.scatter_add(value, dim, positions, _source(importer, src, positions))
 
@@ -500,7 +532,13 @@ def _sort(importer: "Importer", self: Any, stable: bool | None, dim: int, descen
 
 @imports("aten.searchsorted.Tensor")
 def _searchsorted(
-    importer: "Importer", sorted_sequence: Any, self: Any, out_int32: bool, right: bool, side: Any, sorter: Any
+    importer: "Importer",
+    sorted_sequence: Any,
+    self: Any,
+    out_int32: bool,
+    right: bool,
+    side: Any,
+    sorter: Any,
 ) -> ir.Value:
     boundaries = importer.value(sorted_sequence)
     if _rank(boundaries) != 1 or out_int32 or sorter is not None:
@@ -526,8 +564,12 @@ def _dims(dim: Any, rank: int) -> list[int]:
     return sorted(d % max(rank, 1) for d in chosen) if rank else []
 
 
-@imports("aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", "aten.mean.dim", "aten.prod.default")
-def _sum(importer: "Importer", self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> ir.Value:
+@imports(
+    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", "aten.mean.dim", "aten.prod.default"
+)
+def _sum(
+    importer: "Importer", self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> ir.Value:
     name = str(importer.target).split(".")[1]
     value = b.cast(importer.value(self), importer.result_type().element_type)
     return getattr(b, name)(value, _dims(dim, _rank(value)), keepdim)
@@ -569,7 +611,9 @@ def _randint_like(importer: "Importer", self: Any, high: int, low: int = 0, **_:
 def _normal(importer: "Importer", mean: Any, std: Any, **_: Any) -> ir.Value:
     element, sizes = importer.result_type().element_type, importer.result_sizes()
     operands = [
-        _broadcast(importer, b.cast(importer.value(v), element)) if isinstance(v, fx.Node) else b.full(sizes, v, element)
+        _broadcast(importer, b.cast(importer.value(v), element))
+        if isinstance(v, fx.Node)
+        else b.full(sizes, v, element)
         for v in (mean, std)
     ]
     return b.normal(*operands)

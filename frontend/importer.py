@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import torch
@@ -20,12 +20,29 @@ from torch._subclasses.fake_tensor import FakeTensor
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
-from flambeau.dialects.opdef import BY_ATEN, OPS, AtenCall, DType, Field, Index, Literal, Tensor, VerificationError
-from flambeau.dialects.types import DYNAMIC, compatible, element_type, is_bool, is_low_precision, shape_of, tensor_type
+from flambeau.dialects.opdef import (
+    BY_ATEN,
+    OPS,
+    AtenCall,
+    DType,
+    Field,
+    Index,
+    Literal,
+    Tensor,
+    VerificationError,
+)
+from flambeau.dialects.types import (
+    DYNAMIC,
+    compatible,
+    element_type,
+    is_bool,
+    is_low_precision,
+    shape_of,
+    tensor_type,
+)
 from flambeau.frontend import symbols
 from flambeau.frontend.import_rules import RULES, functional_form
 from flambeau.frontend.output_facts import import_outputs
-from flambeau.frontend.user_function import import_user_function
 from flambeau.frontend.signature import (
     NODE_RECORD,
     CapturedGraph,
@@ -36,9 +53,10 @@ from flambeau.frontend.signature import (
     user_location,
     written_arguments,
 )
+from flambeau.frontend.user_function import import_user_function
 from flambeau.pipelines import functions as fn
 
-Size = int | ir.Value
+Size: TypeAlias = int | ir.Value
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,9 @@ class Importer:
         grad_somewhere = captured.grad_enabled or any(
             isinstance(record := n.meta.get(NODE_RECORD), NodeRecord) and record.grad_enabled for n in nodes
         )
-        self.needs_autograd = grad_somewhere and any(i.tensor is not None and i.tensor.requires_grad for i in captured.inputs)
+        self.needs_autograd = grad_somewhere and any(
+            i.tensor is not None and i.tensor.requires_grad for i in captured.inputs
+        )
 
     # --- The function ------------------------------------------------------------------------------------------------
 
@@ -98,7 +118,9 @@ class Importer:
         block = fn.entry_block(function)
         placeholders = [n for n in self.captured.graph_module.graph.nodes if n.op == "placeholder"]
         for node, record, argument in zip(placeholders, inputs, block.arguments, strict=True):
-            self._entities[node] = Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
+            self._entities[node] = (
+                Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
+            )
         with ir.InsertionPoint(block):
             self.symbols = symbols.Symbols([i.value for i in inputs], list(block.arguments))
             values, results = import_outputs(self, self.import_body(self.captured.graph_module))
@@ -124,7 +146,9 @@ class Importer:
             other = seen.setdefault(record.tensor.storage, record)
             if other is not record and record.tensor.storage in self._written:
                 raise UnsupportedGraphError(
-                    "overlapping inputs", None, f"{other.source} and {record.source} share memory that the graph writes"
+                    "overlapping inputs",
+                    None,
+                    f"{other.source} and {record.source} share memory that the graph writes",
                 )
 
     def _input_type(self, record: InputRecord) -> ir.Type:
@@ -135,7 +159,10 @@ class Importer:
 
     def _input_facts(self, record: InputRecord) -> fn.Attributes:
         role = "symbol" if record.kind == "symint" else record.kind
-        facts: fn.Attributes = {"flambeau.role": ir.StringAttr.get(role), "flambeau.name": ir.StringAttr.get(record.source)}
+        facts: fn.Attributes = {
+            "flambeau.role": ir.StringAttr.get(role),
+            "flambeau.name": ir.StringAttr.get(record.source),
+        }
         if record.tensor is None:
             facts["flambeau.dims"] = symbols.expression_array([record.value])
             return facts
@@ -162,7 +189,9 @@ class Importer:
     def tensor_type(self, shape: Sequence[int | torch.SymInt], dtype: torch.dtype) -> ir.RankedTensorType:
         """The MLIR type of a fake tensor's shape and dtype."""
         name = str(dtype).removeprefix("torch.")
-        return tensor_type([s if (s := symbols.static(d)) is not None else DYNAMIC for d in shape], element_type(name))
+        return tensor_type(
+            [s if (s := symbols.static(d)) is not None else DYNAMIC for d in shape], element_type(name)
+        )
 
     def result_type(self) -> ir.RankedTensorType:
         """The type of the (first) result of the call being imported."""
@@ -176,7 +205,7 @@ class Importer:
         """An int or index value of a Python number, SymInt, or node that computes one."""
         if isinstance(value, fx.Node):
             value = value.meta["val"]
-        return self.symbols.value(value)
+        return self.symbols.value(value)  # type: ignore[arg-type]
 
     def sizes(self, values: Sequence[int | torch.SymInt | fx.Node]) -> list[Size]:
         return [self.size(v) for v in values]
@@ -186,16 +215,23 @@ class Importer:
         return self._entities[node]
 
     @contextmanager
-    def inner_function(self, name: str, placeholders: Sequence[fx.Node], written: Iterable[int]) -> Iterator[Any]:
+    def inner_function(
+        self, name: str, placeholders: Sequence[fx.Node], written: Iterable[int]
+    ) -> Iterator[Any]:
         """Import into a new private function: `placeholders` are its arguments, `written` the storages written there.
 
         Nothing in it is differentiated. The function comes out without a return and without its final type.
         """
         outside = self.symbols, self.needs_autograd
         fakes = [p.meta["val"] for p in placeholders]
-        types = [self.tensor_type(f.shape, f.dtype) if isinstance(f, torch.Tensor) else ir.IndexType.get() for f in fakes]
+        types = [
+            self.tensor_type(f.shape, f.dtype) if isinstance(f, torch.Tensor) else ir.IndexType.get()
+            for f in fakes
+        ]
         with ir.InsertionPoint(self._module_body):
-            function = fn.create_function(name, types, [ir.Location.unknown()] * len(types), visibility="private")
+            function = fn.create_function(
+                name, types, [ir.Location.unknown()] * len(types), visibility="private"
+            )
         block = fn.entry_block(function)
         for placeholder, argument in zip(placeholders, block.arguments, strict=True):
             self._entities[placeholder] = argument
@@ -234,13 +270,18 @@ class Importer:
 
     def _import_node(self, node: fx.Node) -> Any:
         if node.target is operator.getitem:
-            return self._entities[node.args[0]][node.args[1]]
+            source, index = node.args
+            return self._entities[source][index]  # type: ignore[index]
         result = node.meta.get("val")
         if isinstance(result, torch.SymInt | int) and not isinstance(result, bool):
             return None  # sizes are made from their symbols where they are used
         if isinstance(result, torch.SymFloat):
             # TorchDynamo passes Python floats as tensors of one element, and reads them with item().
-            return self.value(node.args[0]) if node.target is torch.ops.aten._local_scalar_dense.default else None
+            return (
+                self.value(node.args[0])
+                if node.target is torch.ops.aten._local_scalar_dense.default
+                else None
+            )
         if node.target is torch.ops.higher_order.autograd_function_apply:
             return import_user_function(self, node)
         if not isinstance(node.target, OpOverload):
@@ -261,28 +302,33 @@ class Importer:
         self.results: list[Any] = list(result) if isinstance(result, list | tuple) else [result]
 
     def _finish(self, record: NodeRecord, values: list[ir.Value]) -> Any:
-        """Check results against the trace, stop gradients made under no_grad, open references for written storages."""
-        entities: list[Any] = []
-        for value, tensor in zip(values, record.results, strict=True):
-            if tensor is None:
-                entities.append(value)
-                continue
-            expected = self.tensor_type(tensor.shape, tensor.dtype)
-            if not compatible(value.type, expected):
-                raise TypeError(f"imported as {value.type}, but the trace says {expected}")
-            if self._loses_history(record, tensor):
-                value = b.autograd_detach(value)
-            entity = Reference(b.ref_new(value), detached=False) if tensor.storage in self._written else value
-            self._roots.setdefault(tensor.storage, (entity, tensor))
-            entities.append(entity)
-        returned = self.node.meta["val"]
-        return entities if isinstance(returned, list | tuple) else entities[0]
+        """The entities of a call's results."""
+        entities = [
+            self._entity(record, value, tensor) for value, tensor in zip(values, record.results, strict=True)
+        ]
+        return entities if isinstance(self.node.meta["val"], list | tuple) else entities[0]
+
+    def _entity(self, record: NodeRecord, value: ir.Value, tensor: TensorRecord | None) -> Any:
+        """What a new result stands for: checked against the trace, without history if made under no_grad, in a
+        reference if its storage is written."""
+        if tensor is None:
+            return value
+        expected = self.tensor_type(tensor.shape, tensor.dtype)
+        if not compatible(value.type, expected):
+            raise TypeError(f"imported as {value.type}, but the trace says {expected}")
+        if self._loses_history(record, tensor):
+            value = b.autograd_detach(value)
+        entity = Reference(b.ref_new(value), detached=False) if tensor.storage in self._written else value
+        self._roots.setdefault(tensor.storage, (entity, tensor))
+        return entity
 
     def _loses_history(self, record: NodeRecord, tensor: TensorRecord) -> bool:
         """Whether the op ran under no_grad on something that could carry a gradient."""
         if record.grad_enabled or not self.needs_autograd or not tensor.dtype.is_floating_point:
             return False
-        return not (isinstance(self.node.target, OpOverload) and self.node.target is torch.ops.aten.detach.default)
+        return not (
+            isinstance(self.node.target, OpOverload) and self.node.target is torch.ops.aten.detach.default
+        )
 
     def _is_view_of_written(self, node: fx.Node, record: NodeRecord) -> bool:
         base = next((a for a in node.all_input_nodes if isinstance(self._entities.get(a), Reference)), None)
@@ -293,8 +339,7 @@ class Importer:
 
     def _import_reference_view(self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any]) -> Any:
         """A view of a written storage: import it as a view of the loaded value, then turn that chain into ref_views."""
-        base_node = node.args[0]
-        base = self._entities[base_node]
+        base = self._entities[node.args[0]]  # type: ignore[index]
         if not isinstance(base, Reference):
             raise TypeError("a view of a written storage whose first argument is not the viewed tensor")
         detached = base.detached or node.target is torch.ops.aten.detach.default
@@ -304,7 +349,12 @@ class Importer:
         entities = []
         for value, tensor in zip(values, record.results, strict=True):
             assert tensor is not None
-            entities.append(Reference(self._reference_chain(value, loaded, base.ref), detached or self._loses_history(record, tensor)))
+            entities.append(
+                Reference(
+                    self._reference_chain(value, loaded, base.ref),
+                    detached or self._loses_history(record, tensor),
+                )
+            )
         _erase_unused(loaded, values)
         returned = node.meta["val"]
         return entities if isinstance(returned, list | tuple) else entities[0]
@@ -322,44 +372,47 @@ class Importer:
         attributes = ir.DictAttr.get({name: op.attributes[name] for name in op.attributes})
         return b.ref_view(parent, list(op.operands)[1:], op.name, attributes)
 
-    def _import_write(self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any], written: Sequence[str]) -> Any:
+    def _import_write(
+        self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any], written: Sequence[str]
+    ) -> Any:
         """An op that writes arguments: its functional form, then a store per written argument."""
-        form = functional_form(node.target)
+        target: Any = node.target
+        form = functional_form(target)
         if form is None:
             raise TypeError("it writes its arguments and has no functional form")
-        targets = {name: arguments[name] for name in written if arguments[name] is not None}
+        places = {name: arguments[name] for name in written if arguments[name] is not None}
         functional_arguments = {name: arguments[name] for name in form.arguments}
         self._calling(form.overload, self._fake_result(form.overload, functional_arguments))
         values = self.call(form.name, functional_arguments)
         stored: dict[str, ir.Value] = {}
         for name, index in form.updates.items():
-            if name in targets:
+            if name in places:
                 stored[name] = values[index]
-        for name, target in targets.items():
-            place = self._entities[target]
+        for name, written_node in places.items():
+            place = self._entities[written_node]
             if not isinstance(place, Reference):
                 raise TypeError(f"argument {name!r} is written, but its storage is not known to be")
             current = place.ref.type.tensor
             new = b.cast(stored[name], current.element_type)
             if shape_of(new) != shape_of(current):
-                new = b.expand(new, self.sizes(target.meta["val"].shape))
+                new = b.expand(new, self.sizes(written_node.meta["val"].shape))
             hidden = self.needs_autograd and (place.detached or not record.grad_enabled)
             b.ref_store(place.ref, new, hidden)
         results: list[Any] = []
         own = iter([v for i, v in enumerate(values) if i not in set(form.updates.values())])
-        for returned in node.target._schema.returns:
+        schema = target._schema
+        for returned, tensor in zip(schema.returns, record.results, strict=True):
             alias = returned.alias_info
             if alias is not None and alias.is_write:
-                name = next(a.name for a in node.target._schema.arguments if a.alias_info is not None and a.alias_info.before_set == alias.before_set)
+                name = next(
+                    a.name
+                    for a in schema.arguments
+                    if a.alias_info is not None and a.alias_info.before_set == alias.before_set
+                )
                 results.append(self._entities[arguments[name]])
             else:
-                results.append(next(own))
-        fresh = [i for i, r in enumerate(results) if isinstance(r, ir.Value)]
-        for i in fresh:
-            tensor = record.results[i]
-            if tensor is not None and self._loses_history(record, tensor):
-                results[i] = b.autograd_detach(results[i])
-        return results if len(node.target._schema.returns) != 1 else results[0]
+                results.append(self._entity(record, next(own), tensor))
+        return results if len(schema.returns) != 1 else results[0]
 
     # --- Calls of ATen overloads -------------------------------------------------------------------------------------
 
@@ -397,7 +450,11 @@ class Importer:
 
     def _with_positive_dims(self, cls: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         """Dims that count from the end, as ATen takes them, counted from the start."""
-        tensors = [arguments[f.name] for f in cls.fields if f.kind is Tensor and not f.variadic and f.name in arguments]
+        tensors = [
+            arguments[f.name]
+            for f in cls.fields
+            if f.kind is Tensor and not f.variadic and f.name in arguments
+        ]
         rank = max(len(shape_of(tensors[0])), 1) if tensors else 1
         for name in ("dim", "dims", "dim0", "dim1", "dim2"):
             given = arguments.get(name)
@@ -431,20 +488,35 @@ class Importer:
                 raise TypeError(f"argument {item.name!r} depends on a dynamic size")
             return static
         if isinstance(value, list | tuple):
-            return [self._argument(Field(item.name, item.kind), v) if isinstance(v, fx.Node) else v for v in value]
+            return [
+                self._argument(Field(item.name, item.kind), v) if isinstance(v, fx.Node) else v for v in value
+            ]
         return value
 
     def _build_elementwise(self, cls: Any, bound: dict[str, Any]) -> Any:
         """Cast operands to the type that eager computes in, and expand them to the result's shape."""
-        operands = {f.name: bound[f.name] for f in cls.fields if f.is_operand and bound.get(f.name) is not None}
-        rest = {f.name: self._argument(f, bound[f.name]) for f in cls.fields if not f.is_operand and f.name in bound}
+        operands = {
+            f.name: bound[f.name] for f in cls.fields if f.is_operand and bound.get(f.name) is not None
+        }
+        rest = {
+            f.name: self._argument(f, bound[f.name])
+            for f in cls.fields
+            if not f.is_operand and f.name in bound
+        }
         result = self.results[0]
         compute = self._compute_element(cls, operands, result)
         sizes = self.sizes(result.shape)
-        wide = is_low_precision(compute) and cls.OPERATION_NAME in _WIDE_WITH_SCALARS and any(self._is_scalar(v) for v in operands.values())
+        wide = (
+            is_low_precision(compute)
+            and cls.OPERATION_NAME in _WIDE_WITH_SCALARS
+            and any(self._is_scalar(v) for v in operands.values())
+        )
         if wide:
             compute, narrow = ir.F32Type.get(), compute
-        values = {name: self._operand(v, compute, sizes, keep=name in cls.conditions) for name, v in operands.items()}
+        values = {
+            name: self._operand(v, compute, sizes, keep=name in cls.conditions)
+            for name, v in operands.items()
+        }
         out = b.of_class(cls)(**values, **rest)
         return b.cast(out, narrow) if wide else out
 
@@ -453,7 +525,11 @@ class Importer:
         fakes = fx.node.map_arg(arguments, lambda n: n.meta["val"])
         positional = [fakes[a.name] for a in overload._schema.arguments if not a.kwarg_only]
         keyword = {a.name: fakes[a.name] for a in overload._schema.arguments if a.kwarg_only}
-        mode = next(n.meta["val"].fake_mode for n in self.node.all_input_nodes if isinstance(n.meta.get("val"), FakeTensor))
+        mode = next(
+            n.meta["val"].fake_mode
+            for n in self.node.all_input_nodes
+            if isinstance(n.meta.get("val"), FakeTensor)
+        )
         with mode, torch.no_grad():
             return overload(*positional, **keyword)
 
@@ -477,7 +553,11 @@ class Importer:
         given = value
         if isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.SymInt | int):
             value = value.meta["val"]
-        if isinstance(value, fx.Node) and isinstance(value.meta["val"], torch.SymFloat) and self._entities[value] is None:
+        if (
+            isinstance(value, fx.Node)
+            and isinstance(value.meta["val"], torch.SymFloat)
+            and self._entities[value] is None
+        ):
             value = float(value.meta["val"])
         if isinstance(value, torch.SymInt):
             value = b.tensor_from_index(self.size(value), element)
@@ -488,8 +568,14 @@ class Importer:
         else:
             value = self.value(value)
         value = value if keep else b.cast(value, element)
-        shape = self._example(given).shape if isinstance(given, fx.Node) and isinstance(self._example(given), torch.Tensor) else None
-        equal = _same_sizes(value, sizes) or (shape is not None and _same_expressions(shape, self.results[0].shape))
+        shape = (
+            self._example(given).shape
+            if isinstance(given, fx.Node) and isinstance(self._example(given), torch.Tensor)
+            else None
+        )
+        equal = _same_sizes(value, sizes) or (
+            shape is not None and _same_expressions(shape, self.results[0].shape)
+        )
         return value if equal else b.expand(value, list(sizes))
 
     # --- Outputs -----------------------------------------------------------------------------------------------------
@@ -521,11 +607,15 @@ def _known_number(value: Any) -> Any:
 
 def _same_expressions(a: Sequence[int | torch.SymInt], c: Sequence[int | torch.SymInt]) -> bool:
     """Whether two shapes are equal for all values of their symbols."""
-    return len(a) == len(c) and all(symbols.expression(x) == symbols.expression(y) for x, y in zip(a, c, strict=True))
+    return len(a) == len(c) and all(
+        symbols.expression(x) == symbols.expression(y) for x, y in zip(a, c, strict=True)
+    )
 
 
 def _same_sizes(value: ir.Value, sizes: Sequence[Size]) -> bool:
-    return DYNAMIC not in shape_of(value) and shape_of(value) == [s if isinstance(s, int) else DYNAMIC for s in sizes]
+    return DYNAMIC not in shape_of(value) and shape_of(value) == [
+        s if isinstance(s, int) else DYNAMIC for s in sizes
+    ]
 
 
 def _erase_unused(loaded: ir.Value, values: Sequence[ir.Value]) -> None:
@@ -563,6 +653,9 @@ def dense(tensor: torch.Tensor, type_: ir.RankedTensorType) -> ir.Attribute:
     if is_bool(element):
         bits = numpy.packbits(tensor.numpy().reshape(-1), bitorder="little")
         return ir.DenseElementsAttr.get(bits, type=element, shape=list(tensor.shape))
-    raw = tensor.view(torch.int16).numpy() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.numpy()
+    raw = (
+        tensor.view(torch.int16).numpy()
+        if tensor.dtype in (torch.bfloat16, torch.float16)
+        else tensor.numpy()
+    )
     return ir.DenseElementsAttr.get(numpy.ascontiguousarray(raw), type=element, shape=list(tensor.shape))
-

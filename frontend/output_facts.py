@@ -55,7 +55,9 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
     for storage, views in bases.items():
         root, owner = importer.root(storage)
         if not is_dense(owner):
-            raise UnsupportedGraphError("output", None, "its memory has gaps or overlaps in the tensor that owns it")
+            raise UnsupportedGraphError(
+                "output", None, "its memory has gaps or overlaps in the tensor that owns it"
+            )
         fact = {"flambeau.base": ir.UnitAttr.get()} | layout(owner)
         for position in views:
             tensor = outputs[ir.IntegerAttr(facts[position]["flambeau.output"]).value].tensor
@@ -109,7 +111,11 @@ def is_dense(tensor: TensorRecord) -> bool:
     """Whether the elements fill their memory without gaps or overlaps, in some order of the dims."""
     if any(_hint(size) == 0 for size in tensor.shape):
         return True
-    dims = [(_hint(stride), _hint(size)) for size, stride in zip(tensor.shape, tensor.stride, strict=True) if _hint(size) != 1]
+    dims = [
+        (_hint(stride), _hint(size))
+        for size, stride in zip(tensor.shape, tensor.stride, strict=True)
+        if _hint(size) != 1
+    ]
     expected = 1
     for stride, size in sorted(dims):
         if stride != expected:

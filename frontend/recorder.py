@@ -63,7 +63,7 @@ class Recorder(TorchDispatchMode):
     """The outermost dispatch mode of one graph's trace.
 
     A result's autograd state exists only after the op's autograd kernel has returned, that is after this mode has:
-    records wait in `_pending` and are settled when the next op arrives.
+    records wait in `_pending` and are settled when the user's next call into torch begins.
     """
 
     supports_higher_order_operators = True
@@ -81,7 +81,6 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
             return func(*args, **kwargs)
-        self.settle()
         if isinstance(func, OpOverload) and func._schema.name in _STORAGE_SURGERY:
             reason = "it changes the storage behind a tensor"
             raise UnsupportedGraphError(str(func), self._state.location, reason)
@@ -126,11 +125,15 @@ class Recorder(TorchDispatchMode):
         return result
 
     def settle(self) -> None:
-        """Write the records that waited for their op to finish."""
-        for node, value, grad_enabled, written in self._pending:
+        """Write the records that waited for their call into torch to finish. Not for use inside such a call.
+
+        There PyTorch may hold the lock of a view while it replays it to renew its history; describing that view asks
+        for its history as well, and would wait for ever.
+        """
+        while self._pending:
+            node, value, grad_enabled, written = self._pending.pop(0)
             results = tuple(self.adopt(node, leaf) for leaf in pytree.tree_leaves(value))
             node.meta[NODE_RECORD] = NodeRecord(grad_enabled, results, written)
-        self._pending.clear()
 
     def adopt(self, node: fx.Node, value: Any) -> TensorRecord | None:
         """Describe a value and remember which node made it, the first one where several return it."""

@@ -37,7 +37,9 @@ def expression_array(values: Sequence[Any]) -> ir.ArrayAttr:
     entries: list[ir.Attribute] = []
     for value in values:
         known = static(value)
-        entries.append(ir.IntegerAttr.get(i64, known) if known is not None else ir.StringAttr.get(str(expression(value))))
+        entries.append(
+            ir.IntegerAttr.get(i64, known) if known is not None else ir.StringAttr.get(str(expression(value)))
+        )
     return ir.ArrayAttr.get(entries)
 
 

@@ -28,22 +28,31 @@ def import_user_function(importer: "Importer", node: fx.Node) -> list[Any]:
     gradients = gradients if isinstance(gradients, list | tuple) else [gradients]
     if len(gradients) != len(operands):
         raise TypeError(f"its backward returns {len(gradients)} gradients for {len(operands)} operands")
-    differentiated = [i for i, (g, o) in enumerate(zip(gradients, operands, strict=True)) if _is_value(g) and _is_value(o)]
+    differentiated = [
+        i for i, (g, o) in enumerate(zip(gradients, operands, strict=True)) if _is_value(g) and _is_value(o)
+    ]
 
     name = f"{forward_node.target}"
     tensors = [o for o in outputs if _is_value(o)]
     kept = [s for s in saved if _is_value(s)]
     types = _import_body(importer, name, forward, operands, [*tensors, *kept])
-    _import_body(importer, f"{backward_node.target}", backward, [*outputs, *saved], [gradients[i] for i in differentiated])
+    _import_body(
+        importer,
+        f"{backward_node.target}",
+        backward,
+        [*outputs, *saved],
+        [gradients[i] for i in differentiated],
+    )
 
     values = [o for o in operands if _is_value(o)]
     call = ir.Operation.create(
         "func.call",
         results=types,
-        operands=[_value(importer, o) for o in values],
+        operands=[_value(importer, o) for o in values],  # type: ignore[arg-type]
         attributes={"callee": ir.FlatSymbolRefAttr.get(name)},
     )
-    non_differentiable = {outputs[i] for i in node.kwargs["non_differentiable_idx"]}  # type: ignore[union-attr]
+    indices: list[int] = node.kwargs["non_differentiable_idx"]  # type: ignore[assignment]
+    non_differentiable = {outputs[i] for i in indices}
     custom_vjp.attach_backward(
         call,
         f"{backward_node.target}",
@@ -69,7 +78,9 @@ def _value(importer: "Importer", node: fx.Node) -> ir.Value:
     return b.as_index(importer.size(fake)) if isinstance(fake, torch.SymInt) else importer.value(node)
 
 
-def _import_body(importer: "Importer", name: str, body: fx.GraphModule, given: list[Any], returned: list[fx.Node]) -> list[ir.Type]:
+def _import_body(
+    importer: "Importer", name: str, body: fx.GraphModule, given: list[Any], returned: list[fx.Node]
+) -> list[ir.Type]:
     """One of the two functions; the types of what it returns. `given`: what its placeholders stand for, outside."""
     placeholders = [n for n in body.graph.nodes if n.op == "placeholder"]
     arguments = [p for p, g in zip(placeholders, given, strict=True) if _is_value(g)]

@@ -2,4 +2,11 @@
 """What is done to IR: one file per pass, the registry of passes, the named pipelines and the driver that runs them."""
 
 # The modules of this package that declare passes; `registry.load_passes` imports them. A pass file adds one line.
-PASS_MODULES: tuple[str, ...] = ("functionalize", "decompose", "autodiff", "inline_calls", "partition", "lower_to_torch")
+PASS_MODULES: tuple[str, ...] = (
+    "functionalize",
+    "decompose",
+    "autodiff",
+    "inline_calls",
+    "partition",
+    "lower_to_torch",
+)

@@ -132,10 +132,16 @@ def _apply_rule(op: ir.Operation, incoming: Sequence[ir.Value | None], gradients
     contributions = cls.vjp(op.opview, *incoming)
     for name, gradient in contributions.items():
         operand = getattr(op.opview, name)
-        pairs = zip(operand, gradient, strict=True) if isinstance(gradient, list | tuple) else [(operand, gradient)]
+        pairs = (
+            zip(operand, gradient, strict=True)
+            if isinstance(gradient, list | tuple)
+            else [(operand, gradient)]
+        )
         for value, part in pairs:
             if value is None or part is None:
                 continue
             if not compatible(value.type, part.type):
-                raise UnsupportedOpError(op, f"its VJP rule gives {part.type} for operand '{name}' of type {value.type}")
+                raise UnsupportedOpError(
+                    op, f"its VJP rule gives {part.type} for operand '{name}' of type {value.type}"
+                )
             gradients.add(value, part)

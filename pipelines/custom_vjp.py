@@ -15,7 +15,11 @@ from flambeau.pipelines import functions as fn
 
 
 def attach_backward(
-    call: ir.Operation, backward: str, outputs: int, gradient_of: Sequence[int], non_differentiable: Sequence[int]
+    call: ir.Operation,
+    backward: str,
+    outputs: int,
+    gradient_of: Sequence[int],
+    non_differentiable: Sequence[int],
 ) -> None:
     """Give a `func.call` its own derivative."""
     call.attributes["autograd.backward"] = ir.FlatSymbolRefAttr.get(backward)
@@ -50,7 +54,9 @@ def differentiable_results(op: ir.Operation) -> list[ir.Value]:
     return [r for i, r in enumerate(list(op.results)[: output_count(op)]) if i not in excluded]
 
 
-def call_backward(op: ir.Operation, incoming: Sequence[ir.Value | None]) -> Iterator[tuple[ir.Value, ir.Value]]:
+def call_backward(
+    op: ir.Operation, incoming: Sequence[ir.Value | None]
+) -> Iterator[tuple[ir.Value, ir.Value]]:
     """Call the backward at the insertion point; yields inputs with their gradients. Absent gradients are zeros, as in eager."""
     count = output_count(op)
     outputs = list(op.results)[:count]

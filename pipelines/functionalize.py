@@ -111,7 +111,9 @@ class _RandomState:
         return self._seed, offset
 
 
-def _walk(block: ir.Block, places: dict[ir.Value, "_Root | _View"], random: _RandomState | None) -> list[ir.Operation]:
+def _walk(
+    block: ir.Block, places: dict[ir.Value, "_Root | _View"], random: _RandomState | None
+) -> list[ir.Operation]:
     """Rewrite the ops of a block; those to be erased once the terminator has been."""
     doomed: list[ir.Operation] = []
     for op in fn.operations(block)[:-1]:
@@ -124,9 +126,13 @@ def _walk(block: ir.Block, places: dict[ir.Value, "_Root | _View"], random: _Ran
                 _remove_reference_op(op, places)
                 continue
             if random is None:
-                raise UnsupportedOpError(op, "a random op in a function that is called has no seed to draw from")
+                raise UnsupportedOpError(
+                    op, "a random op in a function that is called has no seed to draw from"
+                )
             values = stateful(op.opview, *random.next())
-            for old, new in zip(op.results, values if isinstance(values, list | tuple) else [values], strict=True):
+            for old, new in zip(
+                op.results, values if isinstance(values, list | tuple) else [values], strict=True
+            ):
                 old.replace_all_uses_with(new)
     return doomed
 
@@ -141,7 +147,9 @@ def _remove_reference_op(op: ir.Operation, places: dict[ir.Value, _Root | _View]
         return
     place = places.get(view.ref)
     if place is None:
-        raise UnsupportedOpError(op, "its reference comes from no argument, ref_new or ref_view of this function")
+        raise UnsupportedOpError(
+            op, "its reference comes from no argument, ref_new or ref_view of this function"
+        )
     if op.name == "flambeau.ref_view":
         places[op.results[0]] = _View(place, view)
     elif op.name == "flambeau.ref_load":

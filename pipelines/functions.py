@@ -67,7 +67,9 @@ def _array(attributes: Iterable[Mapping[str, ir.Attribute]]) -> ir.ArrayAttr:
 
 
 def set_signature(
-    function: Any, arguments: Sequence[Mapping[str, ir.Attribute]], results: Sequence[Mapping[str, ir.Attribute]]
+    function: Any,
+    arguments: Sequence[Mapping[str, ir.Attribute]],
+    results: Sequence[Mapping[str, ir.Attribute]],
 ) -> None:
     """Make type and attributes of a function agree with its block's arguments and its return's operands."""
     block = entry_block(function)

@@ -69,7 +69,9 @@ def _is_tangent(attributes: fn.Attributes) -> bool:
     return "flambeau.role" in attributes and ir.StringAttr(attributes["flambeau.role"]).value == "tangent"
 
 
-def slice_of(operations: list[ir.Operation], values: Iterable[ir.Value], stop: Iterable[ir.Value] = ()) -> list[ir.Operation]:
+def slice_of(
+    operations: list[ir.Operation], values: Iterable[ir.Value], stop: Iterable[ir.Value] = ()
+) -> list[ir.Operation]:
     """The ops that compute `values`, in program order, without going behind the values in `stop`."""
     stops = set(stop)
     needed = {v for v in values if v not in stops}
@@ -162,7 +164,9 @@ def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
         fact: fn.Attributes = {"flambeau.role": ir.StringAttr.get("saved")}
         if joint.producer(value) is None:
             number = ir.BlockArgument(value).arg_number
-            fact |= {k: joint.arguments[number][k] for k in ("flambeau.dims",) if k in joint.arguments[number]}
+            fact |= {
+                k: joint.arguments[number][k] for k in ("flambeau.dims",) if k in joint.arguments[number]
+            }
             fact["flambeau.of_argument"] = fn.integer(number)
         else:
             fact["flambeau.of_result"] = fn.integer(forward_results.index(value))

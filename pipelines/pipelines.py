@@ -59,8 +59,12 @@ STAGES: dict[str, tuple[str, ...]] = {
 PIPELINES: dict[str, NamedPipeline] = {
     "imported": NamedPipeline((), "As imported: references and views are still there"),
     "functional": NamedPipeline(_FUNCTIONAL, "Values only: no references, no writes"),
-    "partitioned": NamedPipeline(_FUNCTIONAL + _PARTITIONED, "Values only; a forward and a backward function"),
-    "inference": NamedPipeline(_FUNCTIONAL + _FORWARD + _LOWER_TO_TORCH, "A forward function, to the torch dialect"),
+    "partitioned": NamedPipeline(
+        _FUNCTIONAL + _PARTITIONED, "Values only; a forward and a backward function"
+    ),
+    "inference": NamedPipeline(
+        _FUNCTIONAL + _FORWARD + _LOWER_TO_TORCH, "A forward function, to the torch dialect"
+    ),
     "training": NamedPipeline(
         _FUNCTIONAL + _PARTITIONED + _LOWER_TO_TORCH,
         "A forward function, to @forward and @backward in the torch dialect",

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from flambeau.runtime import cuda, vulkan
 from flambeau.runtime.backends import Backend
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL_DRIVERS",
     "Device",
+    "OpenDevice",
     "available_devices",
     "find_device",
     "open_device",
@@ -104,12 +106,26 @@ def target_flags(backend: Backend) -> tuple[str, ...]:
     return (f"--iree-hal-target-device={devices[0].target if devices else portable[backend.device]}",)
 
 
-def open_device(device: Device) -> "iree.runtime.HalDevice":
-    """The IREE device, opened once per process. BackendNotAvailableError with IREE's message if it cannot be."""
+class OpenDevice:
+    """An opened device: `hal` is IREE's. A GPU is closed when the last owner of this object is gone."""
+
+    def __init__(self, hal: "iree.runtime.HalDevice") -> None:
+        self.hal = hal
+
+
+def open_device(device: Device) -> OpenDevice:
+    """The device, opened once however many use it. BackendNotAvailableError with IREE's message if it cannot be.
+
+    While a Vulkan device is open, IREE's threads wait in the driver for work to end. Mesa's software device implements
+    that wait by spinning, on two cores: hence closed when unused.
+    """
     with _OPEN_LOCK:
-        if device not in _OPEN:
-            _OPEN[device] = _open(device)
-        return _OPEN[device]
+        opened = _OPEN.get(device)
+        if opened is None:
+            opened = _OPEN[device] = OpenDevice(_open(device))
+            if device.driver in LOCAL_DRIVERS:
+                _make_immortal(opened)
+        return opened
 
 
 @cache
@@ -121,7 +137,7 @@ def vm_instance() -> "iree.runtime.VmInstance":
 
 
 _OPEN_LOCK = threading.Lock()
-_OPEN: "dict[Device, iree.runtime.HalDevice]" = {}
+_OPEN: WeakValueDictionary[Device, OpenDevice] = WeakValueDictionary()
 
 
 @cache
@@ -155,14 +171,11 @@ def _open(device: Device) -> "iree.runtime.HalDevice":
     allocators = None if device.driver == "vulkan" else [f"caching:*=*;{_cache_bytes()};{_CACHE_BUFFERS}"]
     try:
         driver = iree.runtime.get_driver(device.driver)
-        opened = driver.create_device_by_uri(f"{device.driver}://{device.path}", allocators=allocators)
+        return driver.create_device_by_uri(f"{device.driver}://{device.path}", allocators=allocators)
     except (RuntimeError, ValueError) as error:
         raise BackendNotAvailableError(
             f"IREE cannot open {device.driver} device {device.name!r}: {error}"
         ) from error
-    if device.driver in LOCAL_DRIVERS:
-        _make_immortal(opened)
-    return opened
 
 
 def _cache_bytes() -> int:
@@ -173,12 +186,11 @@ def _cache_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
-def _make_immortal(device: "iree.runtime.HalDevice") -> None:
+def _make_immortal(device: OpenDevice) -> None:
     """Keep a CPU device until the process ends.
 
-    Result tensors hold memory of its caching allocator and may outlive everything else at interpreter exit; giving
-    memory back to an allocator that is gone crashes the process. GPU devices are not kept: their results are copies,
-    and a Vulkan device that is never closed burns seconds of CPU time at exit.
+    Result tensors hold memory of its caching allocator and may outlive everything else; giving memory back to an
+    allocator that is gone crashes the process. GPU devices need not be kept: their results are copies.
     """
     from iree.runtime import _binding
 

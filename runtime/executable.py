@@ -48,7 +48,8 @@ class Executable:
         """Load; LoadError if IREE refuses."""
         self.artefact = artefact
         self.device = device
-        hal_device = open_device(device)
+        self._opened = open_device(device)
+        hal_device = self._opened.hal
         self._transfer: Transfer = (
             SharingTransfer(hal_device) if device.driver in LOCAL_DRIVERS else CopyingTransfer(hal_device)
         )

@@ -362,11 +362,11 @@ def _ref_view(a: SimpleNamespace) -> Place:
 
 
 # The evaluators of the op families register themselves.
-from flambeau.runtime.evaluators import attention as attention  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import autograd as autograd  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import convolution as convolution  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import index as index  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import pooling as pooling  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import random as random  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import reduce as reduce  # noqa: E402, PLC0414
-from flambeau.runtime.evaluators import shape as shape  # noqa: E402, PLC0414
+from flambeau.runtime.evaluators import attention as attention  # noqa: E402
+from flambeau.runtime.evaluators import autograd as autograd  # noqa: E402
+from flambeau.runtime.evaluators import convolution as convolution  # noqa: E402
+from flambeau.runtime.evaluators import index as index  # noqa: E402
+from flambeau.runtime.evaluators import pooling as pooling  # noqa: E402
+from flambeau.runtime.evaluators import random as random  # noqa: E402
+from flambeau.runtime.evaluators import reduce as reduce  # noqa: E402
+from flambeau.runtime.evaluators import shape as shape  # noqa: E402

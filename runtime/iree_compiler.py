@@ -49,12 +49,15 @@ class Rung:
 _CPU_STACK = "--iree-llvmcpu-stack-allocation-limit=1048576"
 _CPU_O2 = ("--iree-opt-level=O2", "--iree-dispatch-creation-enable-split-reduction", _CPU_STACK)
 
+_NO_FUSION = "--iree-dispatch-creation-enable-aggressive-fusion=false"
+
 # What to try, fastest code first; a module goes down until one compiles. O2 is twice as fast as O0 on softmax and
 # norms, and fails on some graphs that O0 takes; aggressive fusion is the better half of it.
 LADDERS: dict[str, tuple[Rung, ...]] = {
     "llvm-cpu": (
         Rung("O2", _CPU_O2),
         Rung("O2-no-data-tiling", _CPU_O2, without=(DATA_TILING,)),
+        Rung("O2-no-fusion", (*_CPU_O2, _NO_FUSION), without=(DATA_TILING,)),
         Rung(
             "O0-fusion",
             ("--iree-opt-level=O0", "--iree-dispatch-creation-enable-aggressive-fusion", _CPU_STACK),
@@ -73,9 +76,9 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
 }
 _DEFAULT_LADDER = (Rung("default", ()),)
 
-# Fused with what follows it, a reduction over several dims keeps its input on the stack, in a buffer whose size IREE
-# cannot know where dims are dynamic: it compiles, overwrites memory and returns wrong numbers (or asks for 2^58 bytes).
-_DYNAMIC_FLAGS = ("--iree-dispatch-creation-enable-aggressive-fusion=false",)
+# Fused with what follows it, a reduction may keep its input on the stack. IREE bounds this buffer by multiplying sizes,
+# and two unknown ones overflow: it compiles, overwrites memory and returns wrong numbers. With one it refuses.
+_TWO_DYNAMIC_DIMS = re.compile(r"tensor<\[?[^>\]]*\?[^>\]]*\?")
 
 # Failures that no flag mends: an op that the torch input path does not know, a flag that does not exist.
 _HOPELESS = re.compile(
@@ -140,7 +143,7 @@ def compile_module(
             target_flags(backend),
             backend.flags,
             rung.flags,
-            _DYNAMIC_FLAGS if "?" in text else (),
+            (_NO_FUSION,) if _TWO_DYNAMIC_DIMS.search(text) else (),
             (flag for flag in extra_flags if flag not in rung.without),
         )
         if flags in tried:

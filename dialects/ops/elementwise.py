@@ -11,7 +11,18 @@ import sys
 from flambeau.dialects import build as b
 from flambeau.dialects.dialect import ElementwiseOp
 from flambeau.dialects.infer import equal_types
-from flambeau.dialects.opdef import DType, Float, Int, Literal, Lowering, Number, Result, Tensor, VerificationError, aten
+from flambeau.dialects.opdef import (
+    DType,
+    Float,
+    Int,
+    Literal,
+    Lowering,
+    Number,
+    Result,
+    Tensor,
+    VerificationError,
+    aten,
+)
 from flambeau.dialects.types import dtype_name, is_bool, is_float, is_integer, with_element
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)

@@ -16,7 +16,6 @@ from flambeau.dialects.opdef import (
     Bool,
     Int,
     Ints,
-    Literal,
     Lowering,
     NotDifferentiable,
     Number,

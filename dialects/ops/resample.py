@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Change of spatial sizes: adaptive pooling and upsampling. They are decomposed before differentiation.
 
-x is (N, C, S...) or, for adaptive pooling, also (C, S...). What is not a whole factor is a product with a constant matrix
-of weights along each dim.
+x is (N, C, S...) or, for adaptive pooling, also (C, S...). What is not a whole factor is a product with a constant
+matrix of weights along each dim.
 """
 
 import struct

@@ -7,16 +7,16 @@ from typing import Any
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.lower_to_torch import autograd as autograd  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import constant as constant  # noqa: PLC0414  (registers its rules)
-from flambeau.pipelines.lower_to_torch import convolution as convolution  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import index as index  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import elementwise as elementwise  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import pooling as pooling  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import random as random  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import rearrange as rearrange  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import reduce as reduce  # noqa: PLC0414
-from flambeau.pipelines.lower_to_torch import shape as shape  # noqa: PLC0414
+from flambeau.pipelines.lower_to_torch import autograd as autograd
+from flambeau.pipelines.lower_to_torch import constant as constant
+from flambeau.pipelines.lower_to_torch import convolution as convolution
+from flambeau.pipelines.lower_to_torch import elementwise as elementwise
+from flambeau.pipelines.lower_to_torch import index as index
+from flambeau.pipelines.lower_to_torch import pooling as pooling
+from flambeau.pipelines.lower_to_torch import random as random
+from flambeau.pipelines.lower_to_torch import rearrange as rearrange
+from flambeau.pipelines.lower_to_torch import reduce as reduce
+from flambeau.pipelines.lower_to_torch import shape as shape
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.registry import register_pass
 
@@ -54,7 +54,12 @@ def lower_function(function: Any) -> None:
     with ir.InsertionPoint(old), old.location:
         new = ir.Operation.create(
             "func.func",
-            attributes=kept | {"function_type": ir.TypeAttr.get(ir.FunctionType.get(inputs, results))},
+            attributes=kept
+            | {
+                "function_type": ir.TypeAttr.get(ir.FunctionType.get(inputs, results)),
+                # Our elementwise ops have equal shapes, so a `?` never broadcasts.
+                "torch.assume_strict_symbolic_shapes": ir.UnitAttr.get(),
+            },
             regions=1,
         )
     block = new.regions[0].blocks.append(

@@ -14,7 +14,11 @@ from flambeau.pipelines.lower_to_torch.torch_builder import Lowered
 
 def signless(type_: ir.Type) -> ir.Type:
     """The tensor type that stands for `type_` on this side: uint8 is i8, since IREE takes no signed integers."""
-    return tensor_type(shape_of(type_), ir.IntegerType.get_signless(8)) if dtype_name(type_) == "uint8" else type_
+    return (
+        tensor_type(shape_of(type_), ir.IntegerType.get_signless(8))
+        if dtype_name(type_) == "uint8"
+        else type_
+    )
 
 
 def to_builtin(value: ir.Value, type_: ir.Type) -> ir.Value:
@@ -165,7 +169,6 @@ def cast(x: ir.Value, type_: ir.Type) -> ir.Value:
     return ir.Operation.create("tensor.cast", results=[type_], operands=[x]).results[0]
 
 
-
 def transpose(x: ir.Value, order: Sequence[int]) -> ir.Value:
     """Dim i of the result is dim `order[i]` of `x`."""
     sizes = sizes_of(x)
@@ -211,9 +214,7 @@ def pad(x: ir.Value, before: Sequence[int], after: Sequence[int], value: int | f
         regions=1,
     )
     index = ir.IndexType.get()
-    block = op.regions[0].blocks.append(
-        *[index] * len(shape), arg_locs=[ir.Location.current] * len(shape)
-    )
+    block = op.regions[0].blocks.append(*[index] * len(shape), arg_locs=[ir.Location.current] * len(shape))
     with ir.InsertionPoint(block):
         ir.Operation.create("tensor.yield", operands=[number(element, value)])
     return op.results[0]

@@ -48,4 +48,6 @@ def _size_to_tensor(o: t.Lowered) -> ir.Value:
 
 @t.lowers("flambeau.iota")
 def _iota(o: t.Lowered) -> ir.Value:
-    return t.call("aten.arange", [t.int_(o.size), t.dtype_(o.dtype), t.none(), t.none(), t.none()], *o.result_types)
+    return t.call(
+        "aten.arange", [t.int_(o.size), t.dtype_(o.dtype), t.none(), t.none(), t.none()], *o.result_types
+    )

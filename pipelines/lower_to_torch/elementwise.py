@@ -21,7 +21,9 @@ def _pointwise(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.V
     out = bt.empty(bt.sizes_of(operands[0]), operands[0].type.element_type)
     each = ir.AffineMap.get_identity(len(shape_of(out)))
     maps, loops = [each] * (len(operands) + 1), ["parallel"] * len(shape_of(out))
-    return bt.result(o, bt.generic(operands, [out], maps, loops, lambda *elements: [compute(*elements[:-1])])[0])
+    return bt.result(
+        o, bt.generic(operands, [out], maps, loops, lambda *elements: [compute(*elements[:-1])])[0]
+    )
 
 
 @t.lowers("flambeau.copysign")
@@ -54,7 +56,9 @@ def _pow_scalar(o: t.Lowered) -> ir.Value:
     if not is_integer(o.op.out.type):
         return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(o.exponent)], *o.result_types)  # type: ignore[no-any-return]
     if o.exponent < 1 or o.exponent != int(o.exponent):
-        raise UnsupportedOpError(o.op.operation, "powers of integers are lowered only with a positive integer exponent")
+        raise UnsupportedOpError(
+            o.op.operation, "powers of integers are lowered only with a positive integer exponent"
+        )
     # Square and multiply.
     power, square, rest = None, o.x, int(o.exponent)
     while rest:

@@ -11,7 +11,6 @@ from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.shape import fill_value
 
-
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -58,7 +57,9 @@ def _gather(o: t.Lowered) -> ir.Value:
             for d, size in enumerate(sizes)
         ]
 
-    return builtin.result(o, builtin.read(x, shape, [index], [ir.AffineMap.get_identity(len(shape))], position))
+    return builtin.result(
+        o, builtin.read(x, shape, [index], [ir.AffineMap.get_identity(len(shape))], position)
+    )
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -97,7 +98,9 @@ def _write_slices(o: t.Lowered, *, accumulate: bool) -> ir.Value:
     operands = [x, written]
     if not accumulate:
         count = builtin.sizes_of(positions)
-        hits = _scatter(builtin.fill(sizes[:1], 0, i1), positions, builtin.fill(count, 1, i1), accumulate=False)
+        hits = _scatter(
+            builtin.fill(sizes[:1], 0, i1), positions, builtin.fill(count, 1, i1), accumulate=False
+        )
         operands.append(hits)
     each = ir.AffineMap.get_identity(rank)
     along = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(o.dim)])

@@ -6,7 +6,14 @@ from math import prod
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import DYNAMIC, is_low_precision, is_unsigned, shape_of, tensor_type, with_element
+from flambeau.dialects.types import (
+    DYNAMIC,
+    is_low_precision,
+    is_unsigned,
+    shape_of,
+    tensor_type,
+    with_element,
+)
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
@@ -32,7 +39,12 @@ def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
 
 
 def _one_dim_at_a_time(
-    x: ir.Value, source: ir.RankedTensorType, dims: Sequence[int], keepdim: bool, element: ir.Type, reduce: ReduceDim
+    x: ir.Value,
+    source: ir.RankedTensorType,
+    dims: Sequence[int],
+    keepdim: bool,
+    element: ir.Type,
+    reduce: ReduceDim,
 ) -> ir.Value:
     """Reduce `x`, of type `source`, by steps along one dim each; neighbouring dims are made one first.
 
@@ -52,7 +64,9 @@ def _one_dim_at_a_time(
     merged = [prod(sizes[d] for d in g) if all(sizes[d] != DYNAMIC for d in g) else DYNAMIC for g in groups]
     if len(groups) < rank:
         value = builtin.to_builtin(x, source)
-        value = builtin.collapse_shape(value, groups, builtin.signless(tensor_type(merged, source.element_type)))
+        value = builtin.collapse_shape(
+            value, groups, builtin.signless(tensor_type(merged, source.element_type))
+        )
         x = builtin.from_builtin(value, t.torch_type(tensor_type(merged, source.element_type)))
     for position in reversed(range(len(groups))):
         if groups[position][0] in gone:
@@ -74,7 +88,9 @@ def _one_dim_at_a_time(
     return builtin.from_builtin(value, t.torch_type(result))
 
 
-def _reduce(o: t.Lowered, name: str, x: ir.Value, dtype: ir.Value, element: ir.Type, source: ir.RankedTensorType) -> ir.Value:
+def _reduce(
+    o: t.Lowered, name: str, x: ir.Value, dtype: ir.Value, element: ir.Type, source: ir.RankedTensorType
+) -> ir.Value:
     """A sum or mean of `x`, which has type `source`."""
 
     def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
@@ -87,14 +103,19 @@ def _reduce(o: t.Lowered, name: str, x: ir.Value, dtype: ir.Value, element: ir.T
 def _sum(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return _cast(o.x, o.op.out.type)
-    return _in_f32(o, lambda x, source, element: _reduce(o, "aten.sum.dim_IntList", x, t.dtype_(element), element, source))
+    return _in_f32(
+        o,
+        lambda x, source, element: _reduce(o, "aten.sum.dim_IntList", x, t.dtype_(element), element, source),
+    )
 
 
 @t.lowers("flambeau.mean")
 def _mean(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
         return o.x  # type: ignore[no-any-return]
-    return _in_f32(o, lambda x, source, element: _reduce(o, "aten.mean.dim", x, t.dtype_(element), element, source))
+    return _in_f32(
+        o, lambda x, source, element: _reduce(o, "aten.mean.dim", x, t.dtype_(element), element, source)
+    )
 
 
 @t.lowers("flambeau.prod")

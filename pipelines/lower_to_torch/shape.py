@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.opdef import OPS
@@ -18,7 +18,7 @@ from flambeau.pipelines import functions as fn
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
-SizeValue = int | ir.Value  # an int, or a value of type `index`
+SizeValue: TypeAlias = int | ir.Value  # an int, or a value of type `index`
 Symbol = Hashable  # what a size is known to be: an int, or something that is equal only for equal sizes
 Groups = list[tuple[list[int], list[int]]]  # old dims and the new dims that hold the same elements
 
@@ -84,7 +84,9 @@ def _reshape(x: ir.Value, sizes: Sequence[SizeValue], groups: Groups) -> ir.Valu
     if any(len(old) != 1 for old, _ in groups) or not groups:
         if not groups:  # one element: all sizes are 1
             x = builtin.cast(x, tensor_type([1] * len(have), element))
-        x = builtin.collapse_shape(x, [old for old, _ in groups], tensor_type([_product(have, old) for old, _ in groups], element))
+        x = builtin.collapse_shape(
+            x, [old for old, _ in groups], tensor_type([_product(have, old) for old, _ in groups], element)
+        )
     x = builtin.cast(x, tensor_type([_product(want, new) for _, new in groups], element))
     if any(len(new) != 1 for _, new in groups) or not groups:
         x = builtin.expand_shape(x, [new for _, new in groups], sizes if groups else [1] * len(sizes))
@@ -180,7 +182,9 @@ def _squeeze(o: t.Lowered) -> ir.Value:
         shape[dim] = 1
     rest = [s for i, s in enumerate(shape) if i not in o.dims]
     x = builtin.cast(x, tensor_type(shape, element))
-    return builtin.result(o, builtin.collapse_shape(x, _beside_units(len(rest), o.dims), tensor_type(rest, element)))
+    return builtin.result(
+        o, builtin.collapse_shape(x, _beside_units(len(rest), o.dims), tensor_type(rest, element))
+    )
 
 
 def _beside_units(rank: int, unit_dims: Sequence[int]) -> list[list[int]]:
@@ -259,7 +263,9 @@ def _slice_place(o: t.Lowered, x: ir.Value) -> Place:
     offsets: list[SizeValue] = [0] * len(sizes)
     strides: list[SizeValue] = [1] * len(sizes)
     length = _subtract(end, start)
-    offsets[o.dim] = start if length != 0 else 0  # an empty slice may start at the end, where MLIR allows no offset
+    offsets[o.dim] = (
+        start if length != 0 else 0
+    )  # an empty slice may start at the end, where MLIR allows no offset
     strides[o.dim] = o.step
     if isinstance(length, int):
         length = -(-length // o.step)
@@ -274,7 +280,9 @@ def _select(o: t.Lowered) -> ir.Value:
     x = builtin.operand(o, "x")
     offsets, sizes, strides = _select_place(o, x)
     rest = [_static(s) for i, s in enumerate(sizes) if i != o.dim]
-    return builtin.result(o, builtin.extract_slice(x, offsets, sizes, strides, tensor_type(rest, x.type.element_type)))
+    return builtin.result(
+        o, builtin.extract_slice(x, offsets, sizes, strides, tensor_type(rest, x.type.element_type))
+    )
 
 
 @t.lowers("flambeau.select_scatter")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import DYNAMIC, DTYPES, dtype_name, is_tensor, shape_of
+from flambeau.dialects.types import DTYPES, DYNAMIC, dtype_name, is_tensor, shape_of
 
 # torch.dtype numbers, as `torch.constant.int` arguments carry them (c10/core/ScalarType.h).
 SCALAR_TYPES = {

@@ -13,9 +13,12 @@ from flambeau.runtime.iree_session import load
 Build = Callable[..., Executable]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def build() -> Build:
-    """`build(asm)`: a module compiled and loaded, by default on the CPU in the caller's thread."""
+    """`build(asm)`: a module compiled and loaded, by default on the CPU in the caller's thread.
+
+    Kept per test file and no longer: an open software GPU keeps two cores busy.
+    """
     loaded: dict[tuple[str, str, str | None], Executable] = {}
 
     def build(asm: str, backend: str = "cpu", driver: str | None = None) -> Executable:

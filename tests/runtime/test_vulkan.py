@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Numbers of the Vulkan device, a software one included, against torch."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -109,6 +112,22 @@ def _function(name: str) -> str:
     )
 
 
+# First, while no device is open in this process: an open software device keeps two cores busy.
+def test_a_result_that_lives_at_exit_harms_nothing() -> None:
+    code = f"""
+import torch
+from flambeau.runtime.backends import lookup_backend
+from flambeau.runtime.executable import ResultSpec
+from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree_session import load
+vulkan = lookup_backend("vulkan")
+executable = load(compile_module({_function("tanh")!r}, vulkan), vulkan)
+(result,) = executable.function("tanh", [ResultSpec(torch.float32)])([torch.ones(7, 300)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.fixture(scope="module")
 def executable(build: Build) -> Executable:
     return build("".join(map(_function, OPS)), "vulkan")
@@ -173,6 +192,20 @@ def test_eight_threads(executable: Executable) -> None:
     assert not wrong
 
 
+def test_the_device_is_closed_when_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_OPEN", WeakValueDictionary())
+    executable = load(compile_module(_function("tanh"), VULKAN), VULKAN)
+    function = executable.function("tanh", [ResultSpec(torch.float32)])
+    opened = weakref.ref(devices.open_device(executable.device))
+    del executable
+    gc.collect()
+    assert torch.allclose(function([C])[0], C.tanh(), atol=1e-6)
+    assert opened() is not None
+    del function
+    gc.collect()
+    assert opened() is None
+
+
 def test_artefact_for_another_device_is_refused() -> None:
     artefact = compile_module(_function("tanh"), VULKAN)
     foreign = replace(artefact, target=vulkan.PORTABLE_DEVICE.target)
@@ -202,18 +235,3 @@ def test_a_device_that_computes_wrong_numbers_is_refused(
     assert "fails the numeric self-check and is refused" in str(caught.value)
     for check in ("matmul", "row_sum", "softmax"):
         assert f"{check} is off by" in str(caught.value)
-
-
-def test_a_result_that_lives_at_exit_harms_nothing() -> None:
-    code = f"""
-import torch
-from flambeau.runtime.backends import lookup_backend
-from flambeau.runtime.executable import ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
-vulkan = lookup_backend("vulkan")
-executable = load(compile_module({_function("tanh")!r}, vulkan), vulkan)
-(result,) = executable.function("tanh", [ResultSpec(torch.float32)])([torch.ones(7, 300)])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

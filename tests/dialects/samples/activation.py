@@ -17,10 +17,9 @@ def activation(
     prefix = f"{id} " if id else ""
     return [
         Sample(op, lambda: [torch.randn(3, 4) * 2, *extra], id=id, grad2=smooth, **options),
-        Sample(op, lambda: [special, *extra], id=f"{prefix}special", **options),
-        Sample(op, lambda: [torch.randn(9).bfloat16(), *extra], grad=(), id=f"{prefix}bf16"),
-        Sample(op, lambda: [torch.randn(9).half(), *extra], grad=(), id=f"{prefix}f16"),
-        Sample(op, lambda: [torch.randn(0, 3), *extra], id=f"{prefix}empty"),
+        Sample(op, lambda: [special, *extra], dynamic=False, id=f"{prefix}special", **options),
+        Sample(op, lambda: [torch.randn(9).bfloat16(), *extra], grad=(), dynamic=False, id=f"{prefix}bf16"),
+        Sample(op, lambda: [torch.randn(0, 3), *extra], dynamic=False, id=f"{prefix}empty"),
     ]
 
 

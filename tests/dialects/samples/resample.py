@@ -5,6 +5,11 @@ import torch
 
 from tests.dialects.sample import Sample
 
+
+def _upsample(op, shape, *arguments, dtype=torch.float32, dynamic=False, **options):
+    return Sample(op, lambda: [torch.randn(shape).to(dtype), *arguments], dynamic=dynamic, **options)
+
+
 SAMPLES = [
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 2]], dynamic=False, id="even"),
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(2, 3, 7, 5), [3, 4]], dynamic=False, id="uneven"),
@@ -29,35 +34,23 @@ SAMPLES = [
     Sample(
         "upsample_nearest2d", lambda: [torch.randn(1, 2, 4, 6), [6, 10], 1.6, 1.7], dynamic=False, id="scales"
     ),
-    Sample("upsample_nearest2d", lambda: [torch.randn(2, 3, 4, 5), [8, 20], 2.0, 4.0], id="dynamic"),
-    Sample(
+    _upsample("upsample_nearest2d", (2, 3, 4, 5), [8, 10], 2.0, 2.0, id="doubled"),
+    _upsample("upsample_nearest2d", (2, 3, 4, 5), [12, 5], 3.0, 1.0, id="tripled"),
+    _upsample("upsample_nearest2d", (2, 3, 4, 7), [9, 3], None, None, id="sizes"),
+    _upsample("upsample_nearest2d", (1, 2, 4, 6), [6, 10], 1.6, 1.7, id="scales"),
+    _upsample("upsample_nearest2d", (2, 3, 4, 5), [8, 20], 2.0, 4.0, dynamic=True, id="dynamic"),
+    _upsample("upsample_bilinear2d", (2, 3, 4, 5), [8, 10], False, 2.0, 2.0, id="doubled"),
+    _upsample("upsample_bilinear2d", (2, 3, 4, 5), [9, 3], False, None, None, id="sizes"),
+    _upsample("upsample_bilinear2d", (1, 2, 4, 6), [6, 10], False, 1.6, 1.7, id="scales"),
+    _upsample("upsample_bilinear2d", (2, 3, 4, 5), [9, 1], True, None, None, id="corners"),
+    _upsample(
         "upsample_bilinear2d",
-        lambda: [torch.randn(2, 3, 4, 5), [8, 10], False, 2.0, 2.0],
-        dynamic=False,
-        id="doubled",
-    ),
-    Sample(
-        "upsample_bilinear2d",
-        lambda: [torch.randn(2, 3, 4, 5), [9, 3], False, None, None],
-        dynamic=False,
-        id="sizes",
-    ),
-    Sample(
-        "upsample_bilinear2d",
-        lambda: [torch.randn(1, 2, 4, 6), [6, 10], False, 1.6, 1.7],
-        dynamic=False,
-        id="scales",
-    ),
-    Sample(
-        "upsample_bilinear2d",
-        lambda: [torch.randn(2, 3, 4, 5), [9, 1], True, None, None],
-        dynamic=False,
-        id="corners",
-    ),
-    Sample(
-        "upsample_bilinear2d",
-        lambda: [torch.randn(1, 1, 4, 5).half(), [8, 10], False, 2.0, 2.0],
-        dynamic=False,
+        (1, 1, 4, 5),
+        [8, 10],
+        False,
+        2.0,
+        2.0,
+        dtype=torch.float16,
         grad=(),
         id="float16",
     ),
