@@ -50,11 +50,16 @@ class _Apply(torch.autograd.Function):
         plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments]
         results = graph.forward(plain)
         visible = [i for i, r in enumerate(facts.results) if not r.saved]
-        tensors = [results[i] for i in visible if facts.results[i].dtype is not None]
+        saved_results = {a.of_result for a in backward.arguments if a.role == "saved"}
+        # What eager returns as a copy of a value that it saves may be written by the caller.
+        returned = [
+            r.clone() if i in saved_results and facts.results[i].copy else r for i, r in enumerate(results)
+        ]
+        tensors = [returned[i] for i in visible if facts.results[i].dtype is not None]
         side.extend(results[i] for i in visible if facts.results[i].dtype is None)
         tangents = {a.of_result for a in backward.arguments if a.role == "tangent"}
         ctx.mark_non_differentiable(
-            *(results[i] for i in visible if facts.results[i].dtype is not None and i not in tangents)
+            *(returned[i] for i in visible if facts.results[i].dtype is not None and i not in tangents)
         )
         saved: list[torch.Tensor] = []
         ctx.numbers = {}

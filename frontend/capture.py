@@ -65,7 +65,10 @@ _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _ATTENTION_CALLS = (torch.nn.functional.scaled_dot_product_attention, _ATTENTION, _ATTENTION.overloadpacket)
 _DROPOUT_CALLS = (torch.dropout, torch.ops.aten.dropout.default, torch.ops.aten.dropout)
 _RECURRENT_CALLS = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
-_UPSAMPLE_CALLS = (torch._C._nn.upsample_nearest2d, torch._C._nn.upsample_bilinear2d)
+_UPSAMPLE_CALLS = {
+    torch._C._nn.upsample_nearest2d: torch.ops.aten.upsample_nearest2d.vec,
+    torch._C._nn.upsample_bilinear2d: torch.ops.aten.upsample_bilinear2d.vec,
+}
 _USER_FUNCTION = torch.ops.higher_order.autograd_function_apply
 _CHECKPOINT = torch.ops.higher_order.tag_activation_checkpoint
 _WRAP = torch.ops.higher_order.wrap
@@ -309,7 +312,21 @@ class _Trace:
             node_kwargs = {"scale": call.scale, "enable_gqa": call.enable_gqa}
             return self.recorder.emit(_ATTENTION, node_args, node_kwargs, result, grad_enabled)
 
-        return _WholeAttention.apply(emit, *call.tensors)  # type: ignore[no-untyped-call]
+        return _Whole.apply(emit, "scaled_dot_product_attention", *call.tensors)  # type: ignore[no-untyped-call]
+
+    def upsample(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Upsampling as one node, instead of the index arithmetic that PyTorch's decomposition makes of it."""
+        if get_proxy_mode() is None or torch._C._functorch.peek_interpreter_stack() is not None:
+            return function(*args, **kwargs)
+        x, *rest = args
+        with self.only_fake(), torch.no_grad():
+            result = function(*args, **kwargs)
+        grad_enabled = torch.is_grad_enabled()
+
+        def emit(x: torch.Tensor) -> Any:
+            return self.recorder.emit(_UPSAMPLE_CALLS[function], (x, *rest), dict(kwargs), result, grad_enabled)
+
+        return _Whole.apply(emit, "upsampling", x)  # type: ignore[no-untyped-call]
 
     def user_function(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """A custom autograd.Function as one node that holds its forward and its backward as ATen graphs."""
@@ -424,9 +441,8 @@ class _KeepWhole(TorchFunctionMode):
             return self._trace.attention(args, kwargs)
         if func in _DROPOUT_CALLS:
             return _dropout(func, *args, **kwargs)
-        if func in _UPSAMPLE_CALLS:  # PyTorch's decompositions in Python would open them
-            with torch._C._DisablePythonDispatcher():
-                return func(*args, **kwargs)
+        if func in _UPSAMPLE_CALLS:
+            return self._trace.upsample(func, args, kwargs)
         if func in _RECURRENT_CALLS:
             with torch.backends.mkldnn.flags(enabled=False):
                 return func(*args, **kwargs)
@@ -486,16 +502,17 @@ class _AttentionArguments:
         )[0]
 
 
-class _WholeAttention(torch.autograd.Function):
-    """Gives the one attention node eager's requires_grad. Its gradient is a matter of a pass over the IR."""
+class _Whole(torch.autograd.Function):
+    """Gives one node kept whole eager's requires_grad. Its gradient is a matter of a pass over the IR."""
 
     @staticmethod
-    def forward(ctx: Any, emit: Callable[..., Any], *tensors: torch.Tensor | None) -> Any:
+    def forward(ctx: Any, emit: Callable[..., Any], what: str, *tensors: torch.Tensor | None) -> Any:
+        ctx.what = what
         return emit(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return _refuse_inner_gradient("scaled_dot_product_attention")
+        return _refuse_inner_gradient(ctx.what)
 
 
 def _cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
@@ -544,7 +561,7 @@ def _refuse_lost_backwards(values: Sequence[Any]) -> None:
         seen.add(grad_fn)
         if isinstance(grad_fn, BackwardCFunction):
             owner = type(grad_fn)._forward_cls
-            if owner is not _WholeAttention and owner.__module__.partition(".")[0] != "torch":
+            if owner is not _Whole and owner.__module__.partition(".")[0] != "torch":
                 reason = "the backward of a custom autograd.Function is seen only through torch.compile"
                 raise UnsupportedGraphError(owner.__qualname__, None, reason)
         waiting.extend(next_fn for next_fn, _ in grad_fn.next_functions)

@@ -33,15 +33,12 @@ from flambeau.frontend.signature import CapturedGraph
 from flambeau.frontend.wrapper import CompiledGraph
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.pipelines import stage_passes
-from flambeau.pipelines.work import estimate_seconds
+from flambeau.pipelines.work import estimate_work
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
-
-# On the CPU, graphs estimated below this run in the caller's thread: waking a worker costs 20 to 60 microseconds.
-SMALL_SECONDS = 100e-6
 
 
 class FlambeauWarning(UserWarning):
@@ -148,11 +145,12 @@ class _Compilation:
             return interpret(self.module, "graph")
         if stop == "partitioned":
             return differentiable({name: interpret(self.module, name)[0] for name in functions}, facts), facts["forward"]
-        seconds = max(estimate_seconds(function) for function in functions.values())
+        from flambeau.runtime.iree_session import estimate_seconds
+
+        work = [estimate_work(function) for function in functions.values()]
+        seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
         self.run_passes(self.options.pipeline or stage_passes(stop))
-        compiled = load_compiled(
-            bytecode(self.module), self.backend, facts, self.options.iree_flags, small=seconds < SMALL_SECONDS
-        )
+        compiled = load_compiled(bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds)
         return differentiable(compiled, facts), facts["forward"]
 
     def differentiates(self) -> bool:

@@ -79,7 +79,7 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
     for fact, value in zip(facts.results, results, strict=True):
         if isinstance(value, torch.Tensor):
             value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
-            if value.untyped_storage().data_ptr() in taken and value.numel():
+            if fact.copy or (value.untyped_storage().data_ptr() in taken and value.numel()):
                 value = value.clone()
             taken.add(value.untyped_storage().data_ptr())
         finished.append(value)
@@ -103,18 +103,22 @@ def bytecode(module: ir.Module) -> bytes:
 
 
 def load_compiled(
-    asm: str | bytes, backend: Backend, facts: dict[str, Signature], flags: Sequence[str], *, small: bool = False
+    asm: str | bytes,
+    backend: Backend,
+    facts: dict[str, Signature],
+    flags: Sequence[str],
+    estimated_seconds: float | None = None,
 ) -> dict[str, Execute]:
     """Compile a lowered module with IREE and load it; its functions as callables, by name.
 
-    `small`: on the CPU, run in the caller's thread.
+    `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking.
     """
-    from flambeau.runtime.devices import find_device
-    from flambeau.runtime.executable import Executable, ResultSpec
+    from flambeau.runtime.executable import ResultSpec
     from flambeau.runtime.iree_compiler import compile_module
+    from flambeau.runtime.iree_session import load
 
-    device = find_device(backend, "local-sync" if small and backend.device == "local" else None)
-    executable = Executable(compile_module(asm, backend, extra_flags=flags), device)
+    artefact = compile_module(asm, backend, extra_flags=flags)
+    executable = load(artefact, backend, estimated_seconds=estimated_seconds)
 
     def function(name: str, signature: Signature) -> Execute:
         call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])

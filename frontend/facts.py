@@ -51,6 +51,7 @@ class ResultFacts:
     updates: int | None = None
     hidden: bool = False
     saved: bool = False
+    copy: bool = False
     requires_grad: bool = False
     is_argument: int | None = None
     view_of_argument: int | None = None
@@ -97,6 +98,7 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         updates=_integer(attributes, "flambeau.updates"),
         hidden="autograd.hidden" in attributes,
         saved="flambeau.saved" in attributes,
+        copy="flambeau.copy" in attributes,
         requires_grad="autograd.requires_grad" in attributes,
         is_argument=_integer(attributes, "flambeau.is_argument"),
         view_of_argument=_integer(attributes, "flambeau.view_of_argument"),

@@ -450,7 +450,9 @@ def _index_tensors(
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     if any(index.meta["val"].dtype in (torch.bool, torch.uint8) for _, index in given):
         raise TypeError("a boolean mask selects a number of elements that is not known beforehand")
-    shape = torch.broadcast_shapes(*(index.meta["val"].shape for _, index in given))
+    shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+        *(index.meta["val"].shape for _, index in given)
+    )
     sizes = importer.sizes(shape)
     values = [b.cast(importer.value(index), element_type("int64")) for _, index in given]
     return [b.expand(v, sizes) for v in values], [dim for dim, _ in given], sizes
@@ -525,7 +527,7 @@ def _scatter_reduce(
 
 
 @imports("aten.sort.stable")
-def _sort(importer: "Importer", self: Any, stable: bool | None, dim: int, descending: bool) -> list[ir.Value]:
+def _sort(importer: "Importer", self: Any, stable: bool | None, dim: int, descending: bool) -> Any:
     value = importer.value(self)
     return b.sort(value, dim % max(_rank(value), 1), descending)
 
@@ -580,6 +582,22 @@ def _softmax(importer: "Importer", self: Any, dim: int, **_: Any) -> ir.Value:
     value = b.cast(importer.value(self), importer.result_type().element_type)
     name = "log_softmax" if "log" in str(importer.target) else "softmax"
     return getattr(b, name)(value, dim % max(_rank(value), 1))
+
+
+# --- Upsampling ------------------------------------------------------------------------------------------------------
+
+
+@imports("aten.upsample_nearest2d.vec")
+def _upsample_nearest2d(importer: "Importer", input: Any, scale_factors: Any, **_: Any) -> ir.Value:
+    return b.upsample_nearest2d(importer.value(input), importer.result_sizes()[2:], *(scale_factors or [None] * 2))
+
+
+@imports("aten.upsample_bilinear2d.vec")
+def _upsample_bilinear2d(
+    importer: "Importer", input: Any, align_corners: bool, scale_factors: Any, **_: Any
+) -> ir.Value:
+    scales = scale_factors or [None] * 2
+    return b.upsample_bilinear2d(importer.value(input), importer.result_sizes()[2:], align_corners, *scales)
 
 
 # --- Random ----------------------------------------------------------------------------------------------------------

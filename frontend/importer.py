@@ -92,6 +92,9 @@ class Importer:
         self.node: fx.Node
         self._entities: dict[fx.Node, Any] = {}
         self._roots: dict[int, tuple[Any, TensorRecord]] = {}
+        self._storages: dict[ir.Value, int] = {}
+        self.copies: set[int] = set()
+        """Storages that eager fills by copying another one, which are the same value here."""
         self._written = {
             storage
             for node in captured.graph_module.graph.nodes
@@ -121,6 +124,8 @@ class Importer:
             self._entities[node] = (
                 Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
             )
+            if record.tensor is not None:
+                self._storages[argument] = record.tensor.storage
         with ir.InsertionPoint(block):
             self.symbols = symbols.Symbols([i.value for i in inputs], list(block.arguments))
             values, results = import_outputs(self, self.import_body(self.captured.graph_module))
@@ -247,6 +252,8 @@ class Importer:
         entity = self._entities[argument] if isinstance(argument, fx.Node) else argument
         if isinstance(entity, Reference):
             loaded = b.ref_load(entity.ref)
+            if isinstance(argument, fx.Node):
+                self._storages[loaded] = argument.meta[NODE_RECORD].results[0].storage
             return b.autograd_detach(loaded) if entity.detached and self.needs_autograd else loaded
         if not isinstance(entity, ir.Value):
             raise TypeError(f"{argument} is no tensor")
@@ -316,6 +323,8 @@ class Importer:
         expected = self.tensor_type(tensor.shape, tensor.dtype)
         if not compatible(value.type, expected):
             raise TypeError(f"imported as {value.type}, but the trace says {expected}")
+        if self._storages.setdefault(value, tensor.storage) != tensor.storage:
+            self.copies.add(tensor.storage)
         if self._loses_history(record, tensor):
             value = b.autograd_detach(value)
         entity = Reference(b.ref_new(value), detached=False) if tensor.storage in self._written else value

@@ -2,7 +2,8 @@
 """What the imported function returns, and the facts about aliasing and layout that the wrapper reads from the IR.
 
 An output that shares memory with an input is described as a view of that argument. Outputs that share memory with each
-other, or that eager returns with gaps or overlaps, are described as views of one more result, their base.
+other, or that eager returns with gaps or overlaps, are described as views of the one that is all of that memory, or of
+one more result, their base.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,12 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             continue
         tensor = record.tensor
         assert tensor is not None
-        if importer.needs_autograd and tensor.requires_grad:
+        if tensor.requires_grad:
             fact["autograd.requires_grad"] = ir.UnitAttr.get()
+        if tensor.storage in importer.copies:
+            fact["flambeau.copy"] = ir.UnitAttr.get()
+        if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
+            fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
         if record.is_input is not None:
             fact["flambeau.is_argument"] = fn.integer(record.is_input)
         elif record.shares_input:
@@ -58,17 +63,43 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             raise UnsupportedGraphError(
                 "output", None, "its memory has gaps or overlaps in the tensor that owns it"
             )
-        fact = {"flambeau.base": ir.UnitAttr.get()} | layout(owner)
-        for position in views:
-            tensor = outputs[ir.IntegerAttr(facts[position]["flambeau.output"]).value].tensor
-            assert tensor is not None
-            facts[position]["flambeau.view_of_result"] = fn.integer(len(values))
-            facts[position]["flambeau.view"] = _view(tensor, owner)
-            if "autograd.requires_grad" in facts[position]:
-                fact["autograd.requires_grad"] = ir.UnitAttr.get()
-        values.append(importer.value(root))
-        facts.append(fact)
+        tensors = {position: _record_of(outputs, facts[position]) for position in views}
+        base = _output_that_is_whole(tensors, owner)
+        if base is None:
+            base = len(values)
+            values.append(importer.value(root))
+            facts.append({"flambeau.base": ir.UnitAttr.get()})
+            if any(tensor.requires_grad for tensor in tensors.values()):
+                facts[base]["autograd.requires_grad"] = ir.UnitAttr.get()
+        facts[base] |= layout(owner)
+        for position, tensor in tensors.items():
+            if position != base:
+                facts[position]["flambeau.view_of_result"] = fn.integer(base)
+                facts[position]["flambeau.view"] = _view(tensor, owner)
     return values, facts
+
+
+def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> TensorRecord:
+    tensor = outputs[ir.IntegerAttr(fact["flambeau.output"]).value].tensor
+    assert tensor is not None
+    return tensor
+
+
+def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord) -> int | None:
+    """Among outputs that share memory, by result: one that is all of it and no view, so that the others are views of it."""
+    requires_grad = any(tensor.requires_grad for tensor in tensors.values())
+    for position, tensor in tensors.items():
+        same = [
+            symbols.expression(a) == symbols.expression(c)
+            for a, c in zip(_geometry(tensor), _geometry(owner), strict=False)
+        ]
+        if not tensor.is_view and tensor.requires_grad == requires_grad and tensor.dtype == owner.dtype and all(same):
+            return position
+    return None
+
+
+def _geometry(tensor: TensorRecord) -> list[Any]:
+    return [len(tensor.shape), *tensor.shape, *tensor.stride, tensor.storage_offset]
 
 
 def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:

@@ -147,6 +147,10 @@ class Recorder(TorchDispatchMode):
             return None
         base = value._base if value._is_view() else None
         owner = self._owners.get(id(base))
+        try:
+            requires_grad, is_leaf = value.requires_grad, value.is_leaf
+        except RuntimeError:  # a view made under no_grad, of memory that was written since: it has no history
+            requires_grad, is_leaf = base is not None and base.requires_grad, True
         return TensorRecord(
             shape=tuple(value.shape),
             stride=tuple(value.stride()),
@@ -155,8 +159,8 @@ class Recorder(TorchDispatchMode):
             device=value.fake_device,
             storage=self._state.storage_number(value),
             version=value._version,
-            requires_grad=value.requires_grad,
-            is_leaf=value.is_leaf,
+            requires_grad=requires_grad,
+            is_leaf=is_leaf,
             is_view=base is not None,
             view_base=owner[0] if owner is not None else None,
         )

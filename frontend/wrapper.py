@@ -40,6 +40,7 @@ class CompiledGraph:
         self._arguments = tuple(a for a in facts.arguments if a.role != "seed")
         self._seeded = len(self._arguments) != len(facts.arguments)
         self._updated = [r.updates for r in facts.results if r.updates is not None]
+        self._differentiates = any(a.requires_grad for a in facts.arguments)
 
     def __call__(self, *arguments: Any) -> list[Any]:
         if self._updated:
@@ -49,7 +50,8 @@ class CompiledGraph:
                 return list(self._eager(*arguments))
         given = [*arguments, draw_seed()] if self._seeded else list(arguments)
         # Casts are in the graph already; nothing may be cast a second time.
-        with torch._C._DisableAutocast():
+        # The graph knows which of its ops ran under no_grad; the caller's mode is that of its first op only.
+        with torch._C._DisableAutocast(), torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()):
             results = self._call(given)
             return self._finish(arguments, results)
 
@@ -87,8 +89,11 @@ class CompiledGraph:
         if fact.view is not None:
             base = arguments[fact.view_of_argument] if fact.view_of_argument is not None else results[fact.view_of_result]  # type: ignore[index]
             offset = base.storage_offset() + sizes.extent(fact.view.offset)
-            value = base.as_strided(sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset)
-        return value.detach() if value.requires_grad and not fact.requires_grad else value
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not fact.hidden):
+                value = base.as_strided(sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset)
+        if value.requires_grad and not fact.requires_grad:
+            return value.detach()
+        return value.requires_grad_() if fact.hidden and not value.requires_grad else value
 
 
 def draw_seed() -> torch.Tensor:

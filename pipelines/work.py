@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""An estimate of how long a function takes on one CPU core, from its op list: enough to tell small from large.
+"""How much work a function is, from its op list: enough to tell small graphs from large ones."""
 
-Small functions are better run in the caller's thread, since waking a worker costs tens of microseconds.
-"""
-
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,23 +10,31 @@ from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 from flambeau.pipelines import functions as fn
 
-# Rough figures of a server core. They need only be right within a factor of a few.
-_FLOPS_PER_SECOND = 5e10
-_ELEMENTS_PER_SECOND = 2e9
 _UNKNOWN_SIZE = 32  # what a `?` dim counts as
+_BYTES_PER_ELEMENT = 4
 
 
-def estimate_seconds(function: Any) -> float:
-    """Seconds on one core for one call of a functional `func.func` of our dialect."""
-    return sum(_seconds(op) for op in fn.operations(fn.entry_block(function))[:-1])
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations of contractions, and bytes written by all other ops."""
+
+    flops: float
+    bytes: float
 
 
-def _seconds(op: ir.Operation) -> float:
-    cls = OPS.get(op.name)
-    if cls is None or cls.view:
-        return 0.0
-    elements = sum(_count(r) for r in op.results if is_tensor(r.type))
-    return 2.0 * elements * _contracted(op) / _FLOPS_PER_SECOND + elements / _ELEMENTS_PER_SECOND
+def estimate_work(function: Any) -> Work:
+    """The work of one call of a functional `func.func` of our dialect."""
+    ops = [op for op in fn.operations(fn.entry_block(function))[:-1] if _computes(op)]
+    flops = sum(2.0 * _elements(op) * _contracted(op) for op in ops)
+    return Work(flops, sum(_elements(op) * _BYTES_PER_ELEMENT for op in ops))
+
+
+def _computes(op: ir.Operation) -> bool:
+    return op.name in OPS and not OPS[op.name].view
+
+
+def _elements(op: ir.Operation) -> int:
+    return sum(prod(_sizes(r)) for r in op.results if is_tensor(r.type))
 
 
 def _contracted(op: ir.Operation) -> int:
@@ -44,7 +50,3 @@ def _contracted(op: ir.Operation) -> int:
 
 def _sizes(value: ir.Value) -> list[int]:
     return [_UNKNOWN_SIZE if s == DYNAMIC else s for s in shape_of(value)]
-
-
-def _count(value: ir.Value) -> int:
-    return prod(_sizes(value))

@@ -310,8 +310,8 @@ class Place:
     def load(self) -> torch.Tensor:
         return self._value
 
-    def store(self, value: torch.Tensor) -> None:
-        self._value = value
+    def store(self, value: torch.Tensor, *, hidden: bool) -> None:
+        self._value = with_history(self._value, value) if hidden else value
 
 
 class ViewPlace(Place):
@@ -322,11 +322,26 @@ class ViewPlace(Place):
     def load(self) -> torch.Tensor:
         return self._view(self._base.load())
 
-    def store(self, value: torch.Tensor) -> None:
+    def store(self, value: torch.Tensor, *, hidden: bool) -> None:
         # The view is taken of a copy and written there: PyTorch's own views say which elements those are.
         base = self._base.load().clone(memory_format=torch.contiguous_format)
         self._view(base).copy_(value)
-        self._base.store(base)
+        self._base.store(base, hidden=hidden)
+
+
+def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """The value of `new`; gradients go to `old`."""
+    return _WithHistory.apply(old, new)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _WithHistory(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        return new.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return g, None
 
 
 @evaluates("flambeau.ref_new")
@@ -341,7 +356,7 @@ def _ref_load(a: SimpleNamespace) -> torch.Tensor:
 
 @evaluates("flambeau.ref_store")
 def _ref_store(a: SimpleNamespace) -> None:
-    a.ref.store(a.value)
+    a.ref.store(a.value, hidden=a.hidden)
 
 
 @evaluates("flambeau.ref_view")

@@ -149,7 +149,7 @@ def _facts(tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: in
         strides=tensor.stride(),
         writes=0 if version is None else _version(tensor) - version,
         same_as=next((name for name, t in others.items() if t is tensor), ""),
-        base=next((name for name, t in others.items() if t is base), "another tensor" if base is not None else ""),
+        base=next((name for name, t in others.items() if t is base), ""),
         memory=tuple(
             f"{name} + {tensor.data_ptr() - t.data_ptr()}"
             for name, t in others.items()

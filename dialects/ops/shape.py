@@ -516,6 +516,40 @@ class DiagonalScatterOp(FlambeauOp, name="diagonal_scatter"):
         return {"x": b.diagonal_scatter(g, b.zeros_like(op.src), *place), "src": b.diagonal(g, *place)}
 
 
+class DiagEmbedOp(FlambeauOp, name="diag_embed"):
+    """Zeros with the last dim of `x` on the diagonal between the dims `dim1` and `dim2` of the result."""
+
+    x: Tensor
+    offset: Int
+    dim1: Int
+    dim2: Int
+    out: Result
+    aten = "diag_embed"
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+
+    def infer(op):
+        shape = shape_of(op.x)
+        for name, dim in (("dim1", op.dim1), ("dim2", op.dim2)):
+            check_dim(name, dim, len(shape) + 1)
+        if not shape or op.dim1 == op.dim2:
+            raise VerificationError(f"needs a tensor with dims, and two different dims of the result, not {op.x}")
+        side = DYNAMIC if shape[-1] == DYNAMIC else shape[-1] + abs(op.offset)
+        return tensor_type(_embedded(op, shape, side), op.x.element_type)
+
+    def decompose(op):
+        sizes = b.sizes(op.x)
+        side = b.add_sizes(sizes[-1], abs(op.offset))
+        zeros = b.full(_embedded(op, sizes, side), 0, op.x.type.element_type)
+        return b.diagonal_scatter(zeros, op.x, op.offset, op.dim1, op.dim2)
+
+
+def _embedded(op, sizes, side):
+    """The sizes of the result of diag_embed: those of x, but `side` twice instead of the last."""
+    rest = iter(sizes[:-1])
+    return [side if d in (op.dim1, op.dim2) else next(rest) for d in range(len(sizes) + 1)]
+
+
 def _strided_positions(op):
     """The row-major position in x of each element of an `as_strided` view, with the shape of the view."""
     i64 = ir.IntegerType.get_signless(64)

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import (
     DYNAMIC,
+    is_float,
     is_low_precision,
     is_unsigned,
     shape_of,
@@ -91,7 +92,15 @@ def _one_dim_at_a_time(
 def _reduce(
     o: t.Lowered, name: str, x: ir.Value, dtype: ir.Value, element: ir.Type, source: ir.RankedTensorType
 ) -> ir.Value:
-    """A sum or mean of `x`, which has type `source`."""
+    """A sum or mean of `x`, which has type `source`.
+
+    Of a negation it is the negated sum of what is negated, equal to the last bit: IREE fuses a negation into the
+    reduction as a subtraction, and its splitting of reductions then fails ("Failed to get an identity value").
+    """
+    negation = x.owner.operation if isinstance(x, ir.OpResult) else None
+    if negation is not None and negation.name == "torch.aten.neg" and is_float(source):
+        total = _reduce(o, name, negation.operands[0], dtype, element, source)
+        return t.call("aten.neg", [total], total.type)  # type: ignore[no-any-return]
 
     def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
         return t.call(name, [value, t.ints([dim]), t.bool_(False), dtype], type_)  # type: ignore[no-any-return]

@@ -105,6 +105,8 @@ SAMPLES = [
     _op("diagonal_scatter", _floats(3, 4), _floats(2), 2, 0, 1, id="above"),
     _op("diagonal_scatter", _floats(2, 3, 4), _floats(3, 2), -1, 2, 0, id="below"),
     _op("diagonal_scatter", _floats(3, 4), _floats(0), 7, 0, 1, id="outside"),
+    _op("diag_embed", _floats(2, 3), 1, 0, 2, id="above"),
+    _op("diag_embed", _floats(3), -1, 0, 1, id="below"),
     _op("as_strided", _floats(4, 6), [3, 2], [7, 2], 1, id="apart", eager=_strided, dynamic=False),
     _op("as_strided", _floats(12), [4, 3], [2, 1], 0, id="overlapping", eager=_strided, dynamic=False),
     _op("as_strided", _floats(3), [2, 3], [0, 1], 0, id="repeated", eager=_strided, dynamic=False),
