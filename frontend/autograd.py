@@ -53,7 +53,8 @@ class _Apply(torch.autograd.Function):
         saved_results = {a.of_result for a in backward.arguments if a.role == "saved"}
         # What eager returns as a copy of a value that it saves may be written by the caller.
         returned = [
-            r.clone() if i in saved_results and facts.results[i].copy else r for i, r in enumerate(results)
+            r.clone() if i in saved_results and facts.results[i].copy else _no_view(r)
+            for i, r in enumerate(results)
         ]
         tensors = [returned[i] for i in visible if facts.results[i].dtype is not None]
         side.extend(results[i] for i in visible if facts.results[i].dtype is None)
@@ -104,3 +105,8 @@ class _Apply(torch.autograd.Function):
             assert fact.gradient_of is not None
             per_argument[fact.gradient_of] = gradient
         return (None, None, *per_argument)
+
+
+def _no_view(value: Any) -> Any:
+    """A result that autograd takes for a tensor of its own, whatever the interpreter made it from."""
+    return value.detach() if isinstance(value, torch.Tensor) and value._is_view() else value

@@ -324,7 +324,9 @@ class _Trace:
         grad_enabled = torch.is_grad_enabled()
 
         def emit(x: torch.Tensor) -> Any:
-            return self.recorder.emit(_UPSAMPLE_CALLS[function], (x, *rest), dict(kwargs), result, grad_enabled)
+            return self.recorder.emit(
+                _UPSAMPLE_CALLS[function], (x, *rest), dict(kwargs), result, grad_enabled
+            )
 
         return _Whole.apply(emit, "upsampling", x)  # type: ignore[no-untyped-call]
 

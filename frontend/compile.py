@@ -135,7 +135,8 @@ class _Compilation:
         if stop != "imported":
             self.run_passes(stage_passes("functional"))
         if stop not in ("imported", "functional"):
-            self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward"))
+            partitioner = {"partition": f"partitioner={self.options.partitioner}"}
+            self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
         functions = functions_by_name(self.module)
         facts = {name: read_signature(function) for name, function in functions.items()}
         if self.backend.compile_fn is not None:

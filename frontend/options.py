@@ -25,7 +25,7 @@ class Options:
     """
 
     fallback: Literal["eager", "error"] = "eager"
-    partitioner: Literal["default"] = "default"
+    partitioner: Literal["default", "min-cut"] = "default"
     dump: Path | None = None
     pipeline: str | None = None
     iree_flags: tuple[str, ...] = ()

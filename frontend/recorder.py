@@ -43,6 +43,8 @@ class TraceState:
         """Of the Dynamo node being run; None: read Python's own stack."""
         self.call_grad_enabled = torch.is_grad_enabled()
         """The grad mode when the user's last call into torch began."""
+        self.initial_seed = torch.initial_seed()
+        """Of the CPU's generator, at the start."""
         self._storages: dict[int, tuple[int, torch.UntypedStorage]] = {}
 
     @property
@@ -81,9 +83,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
             return func(*args, **kwargs)
-        if isinstance(func, OpOverload) and func._schema.name in _STORAGE_SURGERY:
-            reason = "it changes the storage behind a tensor"
-            raise UnsupportedGraphError(str(func), self._state.location, reason)
+        if isinstance(func, OpOverload):
+            self._refuse(func)
         # An operator whose autograd is written in Python arrives from inside an autograd.Function, which turns
         # grad mode off.
         builtin = isinstance(func, OpOverload) and func.namespace in _BUILTIN_NAMESPACES
@@ -94,6 +95,19 @@ class Recorder(TorchDispatchMode):
         numbers = tuple(sorted({self._state.storage_number(value) for value in written}))
         self._note(previous, func, result, grad_enabled, numbers)
         return result
+
+    def _refuse(self, func: OpOverload) -> None:
+        """Raise for what a graph of ATen ops cannot say."""
+        reason = None
+        if func._schema.name in _STORAGE_SURGERY:
+            reason = "it changes the storage behind a tensor"
+        elif (
+            torch.Tag.nondeterministic_seeded in func.tags
+            and torch.initial_seed() != self._state.initial_seed
+        ):
+            reason = "the graph seeds the random generator"
+        if reason is not None:
+            raise UnsupportedGraphError(str(func), self._state.location, reason)
 
     @property
     def last_node(self) -> fx.Node:

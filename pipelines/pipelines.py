@@ -5,6 +5,7 @@
 `partitioned` (or from `functional`, for inference) to what its compiler takes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = ["PIPELINES", "STAGES", "NamedPipeline", "named_pipeline", "stage_passes"]
@@ -72,11 +73,15 @@ PIPELINES: dict[str, NamedPipeline] = {
 }
 
 
-def stage_passes(name: str) -> str:
-    """The passes from the stage before `name` to `name`, as pipeline text. KeyError with the valid names if there is none."""
+def stage_passes(name: str, options: Mapping[str, str] | None = None) -> str:
+    """The passes from the stage before `name` to `name`, as pipeline text.
+
+    `options`: pass name -> the options it gets, as text. KeyError with the valid names if there is no such stage.
+    """
     if name not in STAGES:
         raise KeyError(f"unknown stage {name!r}; valid: {', '.join(STAGES)}")
-    return ",".join(STAGES[name])
+    given = options or {}
+    return ",".join(f"{item}{{{given[item]}}}" if item in given else item for item in STAGES[name])
 
 
 def named_pipeline(name: str) -> str:

@@ -28,7 +28,7 @@ def assert_like_eager(
     calls: int = 1,
     ulps: int = 16,
     afterwards: Sequence[str] = AFTERWARDS,
-    same_versions: bool = False,
+    versions: bool = True,
     fullgraph: bool = True,
     dynamic: bool | None = None,
     fallback: str = "error",
@@ -58,7 +58,7 @@ def assert_like_eager(
             facts, wanted = getattr(found, f"{kind}s"), getattr(expected, f"{kind}s")
             assert len(facts) == len(wanted)
             for index, (fact, want) in enumerate(zip(facts, wanted, strict=True)):
-                _compare(fact, want, f"{kind} {index} (outputs afterwards: {way})", ulps, same_versions)
+                _compare(fact, want, f"{kind} {index} (outputs afterwards: {way})", ulps, versions)
 
 
 @dataclass
@@ -158,7 +158,7 @@ def _facts(tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: in
     )
 
 
-def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, ulps: int, same_versions: bool) -> None:
+def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, ulps: int, versions: bool) -> None:
     if found is None or wanted is None:
         assert found is wanted, f"{where}: {'nothing' if found is None else 'something'}, unlike eager"
         return
@@ -168,9 +168,9 @@ def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, 
             continue  # autograd itself accumulates into whatever layout it finds
         have, want = getattr(found, name), getattr(wanted, name)
         assert have == want, f"{where}: {name} is {have!r}, in eager {want!r}"
-    if same_versions:
-        assert found.writes == wanted.writes, f"{where}: {found.writes} writes, in eager {wanted.writes}"
-    assert (found.writes > 0) == (wanted.writes > 0), f"{where}: {found.writes} writes, in eager {wanted.writes}"
+    # Several writes may become one, but autograd has to notice that there were any.
+    if versions:
+        assert (found.writes > 0) == (wanted.writes > 0), f"{where}: {found.writes} writes, in eager {wanted.writes}"
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, where: str, ulps: int = 16) -> None:

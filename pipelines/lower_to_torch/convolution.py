@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from flambeau.dialects.bindings import arith, ir, linalg
+from flambeau.dialects import bindings
+from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of, tensor_type
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
@@ -233,7 +234,8 @@ def _contract(
     out = _filled(out, 0.0) if bias is None else _broadcast(bias, out, rank + 1)
     if groups == 1:
         taps = _collapse(taps, [*([i] for i in range(rank)), [rank, rank + 1], [rank + 2]])
-        named = {1: linalg.conv_1d_nwc_wcf, 2: linalg.conv_2d_nhwc_hwcf, 3: linalg.conv_3d_ndhwc_dhwcf}[rank]
+        names = {1: "conv_1d_nwc_wcf", 2: "conv_2d_nhwc_hwcf", 3: "conv_3d_ndhwc_dhwcf"}
+        named = getattr(bindings.linalg, names[rank])
         return _truncate(named(padded, taps, outs=[out], strides=stride, dilations=dilation), element)
     split = [*([i] for i in range(rank + 1)), [rank + 1, rank + 2]]
     d = [ir.AffineDimExpr.get(i) for i in range(2 * rank + 4)]
@@ -382,7 +384,7 @@ def _truncate(x: ir.Value, element: ir.Type) -> ir.Value:
 
 
 def _filled(out: ir.Value, value: float) -> ir.Value:
-    return linalg.fill(arith.constant(out.type.element_type, value), outs=[out])
+    return bindings.linalg.fill(arith.constant(out.type.element_type, value), outs=[out])
 
 
 def _broadcast(x: ir.Value, out: ir.Value, dim: int) -> ir.Value:

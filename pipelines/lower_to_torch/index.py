@@ -4,6 +4,8 @@
 Reads are loop nests that extract elements; writes are one scatter of slices along the first dim.
 """
 
+from collections.abc import Sequence
+
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.ops.index import index_position
 from flambeau.dialects.types import dtype_name, is_bool, shape_of
@@ -157,41 +159,76 @@ def _moved(x: ir.Value, source: int, target: int) -> ir.Value:
 
 
 @t.lowers("flambeau.sort")
-def _sort(o: t.Lowered) -> list[ir.Value]:
+def _sort(o: t.Lowered) -> list[ir.Value | None]:
     # Not through aten.sort, whose comparison leaves everything around a NaN unsorted.
-    x = builtin.operand(o, "x")
-    rank, i64 = len(shape_of(x)), ir.IntegerType.get_signless(64)
-    if not rank:
+    x, i64 = builtin.operand(o, "x"), ir.IntegerType.get_signless(64)
+    if not shape_of(x):
         return [o.x, builtin.from_builtin(builtin.fill([], 0, i64), o.result_types[1])]
-    each = ir.AffineMap.get_identity(rank)
-    positions = builtin.generic(
-        [],
-        [builtin.empty(builtin.sizes_of(x), i64)],
-        [each],
-        ["parallel"] * rank,
-        lambda _: [arith.index_cast(i64, builtin.loop_index(o.dim))],
-    )
     # IREE sorts in place, and where one tensor is sorted twice it makes no copy: each sort gets its own.
     sorts = [op.operation for op in o.op.operation.block.operations if op.operation.name == "flambeau.sort"]
     passes = 2 + sorts.index(o.op.operation)
-    element = x.type.element_type
+    unsorted = [builtin.apart(x, passes), builtin.apart(_positions_along(x, o.dim), passes)]
+    if not list(o.op.indices.uses):
+        values = _sort_in_place(o, unsorted[:1])[0]
+        return [builtin.from_builtin(values, o.result_types[0]), None]
+    values, indices = _sort_in_place(o, unsorted)
+    if not list(o.op.values.uses):
+        indices = _after(values, indices)
+    return [builtin.from_builtin(v, type_) for v, type_ in zip((values, indices), o.result_types, strict=True)]
+
+
+def _positions_along(x: ir.Value, dim: int) -> ir.Value:
+    """For each element its position along a dim."""
+    i64 = ir.IntegerType.get_signless(64)
+    sizes = builtin.sizes_of(x)
+    each = ir.AffineMap.get_identity(len(sizes))
+
+    def body(_: ir.Value) -> list[ir.Value]:
+        return [arith.index_cast(i64, builtin.loop_index(dim))]
+
+    return builtin.generic([], [builtin.empty(sizes, i64)], [each], ["parallel"] * len(sizes), body)[0]
+
+
+def _sort_in_place(o: t.Lowered, tensors: Sequence[ir.Value]) -> list[ir.Value]:
+    """Sort `tensors` together along `o.dim`, in the order of the first."""
     op = ir.Operation.create(
         "tm_tensor.sort",
-        results=[x.type, positions[0].type],
-        operands=[builtin.apart(x, passes), builtin.apart(positions[0], passes)],
+        results=[x.type for x in tensors],
+        operands=list(tensors),
         attributes={
-            "dimension": ir.IntegerAttr.get(i64, o.dim),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 2]),
+            "dimension": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), o.dim),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(tensors)]),
         },
         regions=1,
     )
-    block = op.regions[0].blocks.append(element, element, i64, i64, arg_locs=[ir.Location.current] * 4)
-    first, second = list(block.arguments)[:2]
+    pairs = [x.type.element_type for x in tensors for _ in range(2)]
+    block = op.regions[0].blocks.append(*pairs, arg_locs=[ir.Location.current] * len(pairs))
     unsigned = is_bool(o.op.x.type) or dtype_name(o.op.x.type) == "uint8"
     with ir.InsertionPoint(block):
+        first, second = block.arguments[0], block.arguments[1]
         ordered = _in_order(first, second, descending=o.descending, unsigned=unsigned)
         ir.Operation.create("tm_tensor.yield", operands=[ordered])
-    return [builtin.from_builtin(v, type_) for v, type_ in zip(op.results, o.result_types, strict=True)]
+    return list(op.results)
+
+
+def _after(values: ir.Value, indices: ir.Value) -> ir.Value:
+    """`indices`, in a way that needs `values`: IREE wants a sorted tensor that nobody uses on the stack as a whole."""
+    element, i64 = values.type.element_type, ir.IntegerType.get_signless(64)
+    each = ir.AffineMap.get_identity(len(shape_of(values)))
+
+    def body(value: ir.Value, index: ir.Value, _: ir.Value) -> list[ir.Value]:
+        zero = builtin.number(element, 0)
+        if isinstance(element, ir.IntegerType):
+            p = arith.CmpIPredicate
+            below, above = arith.cmpi(p.slt, value, zero), arith.cmpi(p.sgt, value, zero)
+        else:
+            q = arith.CmpFPredicate
+            below, above = arith.cmpf(q.OLT, value, zero), arith.cmpf(q.OGT, value, zero)
+        return [arith.addi(index, arith.extui(i64, arith.andi(below, above)))]
+
+    out = builtin.empty(builtin.sizes_of(indices), i64)
+    iterators = ["parallel"] * len(shape_of(values))
+    return builtin.generic([values, indices], [out], [each] * 3, iterators, body)[0]
 
 
 def _in_order(first: ir.Value, second: ir.Value, *, descending: bool, unsigned: bool) -> ir.Value:

@@ -2,7 +2,6 @@
 """Lowering of flips and pads."""
 
 from flambeau.dialects.bindings import arith, ir
-from flambeau.dialects.types import tensor_type
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
@@ -29,11 +28,17 @@ def _constant_pad_nd(o: t.Lowered) -> ir.Value:
     for i in range(0, len(o.pad), 2):
         before[rank - 1 - i // 2], after[rank - 1 - i // 2] = o.pad[i], o.pad[i + 1]
     if min((*before, *after), default=0) < 0:
+        # Read by position: IREE's copy of a slice into a larger tensor does not compile for all dynamic sizes.
         cropped = [_plus(s, min(b, 0) + min(a, 0)) for s, b, a in zip(sizes, before, after, strict=True)]
-        type_ = tensor_type([s if isinstance(s, int) else -1 for s in cropped], x.type.element_type)
-        x = builtin.extract_slice(x, [max(-b, 0) for b in before], cropped, [1] * rank, type_)
+        skipped = [max(-b, 0) for b in before]
+        x = builtin.read(x, cropped, [], [], lambda: [_shifted(d, n) for d, n in enumerate(skipped)])
     return builtin.result(o, builtin.pad(x, [max(b, 0) for b in before], [max(a, 0) for a in after], o.value))
 
 
 def _plus(size: int | ir.Value, change: int) -> int | ir.Value:
     return size + change if isinstance(size, int) else arith.addi(size, builtin.as_index(change))
+
+
+def _shifted(dim: int, offset: int) -> ir.Value:
+    """In a loop nest: the position along loop `dim`, further by `offset`."""
+    return arith.addi(builtin.loop_index(dim), builtin.as_index(offset))

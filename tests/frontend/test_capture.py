@@ -124,14 +124,21 @@ def test_random_state_stays() -> None:
 
 
 def test_seeding_inside_is_refused_and_undone() -> None:
-    def function(x: torch.Tensor) -> torch.Tensor:
+    def before_an_op(x: torch.Tensor) -> torch.Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return x + torch.rand(4)
+
+    def after_all_ops(x: torch.Tensor) -> torch.Tensor:
+        y = x + 1
         torch.manual_seed(3)
-        return x + torch.rand(4)
+        return y
 
     before = torch.get_rng_state()
-    with pytest.raises(UnsupportedGraphError, match="random generator"):
-        capture(function, [torch.ones(4)])
-    assert torch.equal(before, torch.get_rng_state())
+    for function in (before_an_op, after_all_ops):
+        with pytest.raises(UnsupportedGraphError, match="random generator"):
+            capture(function, [torch.ones(4)])
+        assert torch.equal(before, torch.get_rng_state())
 
 
 def test_thread_state_is_restored_also_after_an_error() -> None:

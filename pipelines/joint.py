@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A joint function taken apart by data flow: what is forward, what is backward, what either computes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flambeau.dialects.bindings import ir
+from flambeau.pipelines import functions as fn
+
+
+class Joint:
+    """A joint function taken apart by data flow."""
+
+    def __init__(self, function: Any):
+        self.function = function
+        self.block = fn.entry_block(function)
+        self.arguments = fn.argument_attributes(function)
+        self.results = fn.result_attributes(function)
+        self.returned = list(fn.terminator(self.block).operands)
+        self.operations = fn.operations(self.block)[:-1]
+        self.tangents = [i for i, a in enumerate(self.arguments) if _is_tangent(a)]
+        self.gradients = [i for i, r in enumerate(self.results) if "flambeau.gradient_of" in r]
+        self.forward_results = [i for i in range(len(self.results)) if i not in set(self.gradients)]
+        self.needs_tangent = self._closure(self.block.arguments[i] for i in self.tangents)
+        self.forward = slice_of(self.operations, [self.returned[i] for i in self.forward_results])
+        self.backward = slice_of(self.operations, [self.returned[i] for i in self.gradients])
+
+    def _closure(self, roots: Iterable[ir.Value]) -> set[ir.Value]:
+        reached = set(roots)
+        for op in self.operations:
+            if any(v in reached for v in op.operands):
+                reached.update(op.results)
+        return reached
+
+    def producer(self, value: ir.Value) -> ir.Operation | None:
+        """The op that computes `value`, None for an argument."""
+        return None if isinstance(value, ir.BlockArgument) else value.owner
+
+
+def _is_tangent(attributes: fn.Attributes) -> bool:
+    return "flambeau.role" in attributes and ir.StringAttr(attributes["flambeau.role"]).value == "tangent"
+
+
+def slice_of(
+    operations: list[ir.Operation], values: Iterable[ir.Value], stop: Iterable[ir.Value] = ()
+) -> list[ir.Operation]:
+    """The ops that compute `values`, in program order, without going behind the values in `stop`."""
+    stops = set(stop)
+    needed = {v for v in values if v not in stops}
+    found = []
+    for op in reversed(operations):
+        if any(r in needed for r in op.results):
+            found.append(op)
+            needed.update(v for v in op.operands if v not in stops)
+    return found[::-1]
