@@ -8,14 +8,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flambeau.frontend.compile import compile
+    from flambeau.frontend.compile import CompilationError, FlambeauWarning, compile
     from flambeau.runtime.backends import Backend, list_backends, lookup_backend, register_backend
     from flambeau.runtime.counters import counters
 
-__all__ = ["Backend", "compile", "counters", "list_backends", "lookup_backend", "register_backend"]
+__all__ = [
+    "Backend",
+    "CompilationError",
+    "FlambeauWarning",
+    "compile",
+    "counters",
+    "list_backends",
+    "lookup_backend",
+    "register_backend",
+]
 
 _HOME = {
     "Backend": "flambeau.runtime.backends",
+    "CompilationError": "flambeau.frontend.compile",
+    "FlambeauWarning": "flambeau.frontend.compile",
     "compile": "flambeau.frontend.compile",
     "counters": "flambeau.runtime.counters",
     "list_backends": "flambeau.runtime.backends",

@@ -103,7 +103,9 @@ class _Apply(torch.autograd.Function):
         per_argument: list[Any] = [None] * len(graph.forward_facts.arguments)
         for fact, gradient in zip(facts.results, gradients, strict=True):
             assert fact.gradient_of is not None
-            per_argument[fact.gradient_of] = gradient
+            # As in eager, what no used output depends on has no gradient, rather than one of zeros.
+            if not fact.of_tangents or any(given[i][0] is not None for i in fact.of_tangents):
+                per_argument[fact.gradient_of] = gradient
         return (None, None, *per_argument)
 
 

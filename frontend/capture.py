@@ -9,7 +9,6 @@ random state stay as they are. What cannot be captured without guessing raises `
 # writes and requires_grad flags come out as in eager. `_GraphInterpreter` walks a Dynamo graph, `Recorder` writes a
 # `NodeRecord` on each ATen node, `_KeepWhole` keeps attention as one op, `_Trace` holds them together.
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.exc import UserError
-from torch._functorch import config as functorch_config
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -35,17 +33,25 @@ from torch.autograd.function import BackwardCFunction
 from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, get_proxy_mode, make_fx
 from torch.fx.experimental.symbolic_shapes import (
-    DimDynamic,
     GuardOnDataDependentSymNode,
     ShapeEnv,
-    StatelessSymbolicContext,
 )
 from torch.nn.utils import stateless
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from flambeau.frontend.fake_inputs import (
+    argument_name,
+    dynamo_source,
+    fake_of_dynamo_input,
+    fake_of_tensor,
+    identifier,
+    input_kind,
+    new_fake_mode,
+    readable_source,
+)
 from flambeau.frontend.isolation import as_current_fake_mode, isolated, thread_state_restored
-from flambeau.frontend.recorder import Recorder, TraceState, refuse_tensor
+from flambeau.frontend.recorder import Recorder, TraceState
 from flambeau.frontend.signature import (
     NODE_RECORD,
     CapturedGraph,
@@ -94,13 +100,13 @@ def capture_dynamo_graph(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> C
         )
     # A mode of our own over Dynamo's symbols. Fakes are memoised per mode: in Dynamo's, the ones that this trace
     # writes to would reach whoever traces next in the same backend call (a fallback backend, a second compile).
-    fake_mode = _fake_mode(context.fake_mode.shape_env)
-    sources = [_dynamo_source(node) for node in gm.graph.nodes if node.op == "placeholder"]
-    names = [_readable_source(source) for source in sources]
-    kinds = [_input_kind(value, source) for value, source in zip(example_inputs, sources, strict=True)]
+    fake_mode = new_fake_mode(context.fake_mode.shape_env)
+    sources = [dynamo_source(node) for node in gm.graph.nodes if node.op == "placeholder"]
+    names = [readable_source(source) for source in sources]
+    kinds = [input_kind(value, source) for value, source in zip(example_inputs, sources, strict=True)]
     with isolated(), as_current_fake_mode(context, fake_mode):
         fakes = [
-            _refake(fake_mode, context, value, name)
+            fake_of_dynamo_input(fake_mode, context, value, name)
             for value, name in zip(example_inputs, names, strict=True)
         ]
         trace = _Trace(fake_mode)
@@ -129,7 +135,7 @@ def capture(
     leaves = [leaf for _, leaf in path_leaves]
     positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     values = [*state.values(), *(leaves[i] for i in positions)]
-    names = [f"L['self'].{name}" for name in state] + [_argument_name(path_leaves[i][0]) for i in positions]
+    names = [f"L['self'].{name}" for name in state] + [argument_name(path_leaves[i][0]) for i in positions]
     kinds: list[InputKind] = ["parameter"] * len(parameters)
     kinds += ["buffer"] * len(buffers)
     kinds += ["input"] * len(positions)
@@ -151,10 +157,10 @@ def capture(
         outputs, out_spec = pytree.tree_flatten(result)
         return outputs
 
-    fake_mode = _fake_mode(ShapeEnv())
+    fake_mode = new_fake_mode(ShapeEnv())
     with isolated():
         fakes = [
-            _fake_of(fake_mode, value, name, (dynamic_dims or {}).get(index - len(state), ()))
+            fake_of_tensor(fake_mode, value, name, (dynamic_dims or {}).get(index - len(state), ()))
             for index, (value, name) in enumerate(zip(values, names, strict=True))
         ]
         captured = _Trace(fake_mode).capture(run, fakes, names, kinds)
@@ -199,7 +205,7 @@ class _Trace:
     ) -> CapturedGraph:
         """Trace `run` on the fakes. `sources` (for people) and `kinds` have one entry per fake."""
         grad_enabled = torch.is_grad_enabled()
-        traced = self.trace_graph(run, fakes, [_identifier(source) for source in sources])
+        traced = self.trace_graph(run, fakes, [identifier(source) for source in sources])
         nodes = traced.module.graph.nodes
         written = {number for node in nodes for number in _node_record(node).written}
         placeholders = [node for node in nodes if node.op == "placeholder"]
@@ -569,51 +575,6 @@ def _refuse_lost_backwards(values: Sequence[Any]) -> None:
         waiting.extend(next_fn for next_fn, _ in grad_fn.next_functions)
 
 
-def _fake_mode(shape_env: ShapeEnv | None) -> FakeTensorMode:
-    """A mode whose tensors refuse to show a data pointer, which would be that of no real tensor."""
-    with functorch_config.patch(fake_tensor_allow_unsafe_data_ptr_access=False):
-        return FakeTensorMode(shape_env=shape_env)
-
-
-def _refake(fake_mode: FakeTensorMode, context: TracingContext, value: Any, name: str) -> Any:
-    """The fake of one of Dynamo's example inputs, with Dynamo's symbols for its sizes. Symbolic numbers stay."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    _refuse_input(value, name)
-    symbolic_context = context.tensor_to_context.get(value)  # type: ignore[no-untyped-call]
-    if symbolic_context is None:
-        return fake_mode.from_tensor(_outside_inference(value), static_shapes=True)
-    # Without the source torch would invent new symbols, which none of Dynamo's guards and relations cover.
-    return fake_mode.from_tensor(
-        value, source=symbolic_context.tensor_source, symbolic_context=symbolic_context
-    )
-
-
-def _fake_of(fake_mode: FakeTensorMode, value: torch.Tensor, name: str, dynamic_dims: Sequence[int]) -> Any:
-    """A fake of a real tensor; only the named dimensions get symbols."""
-    _refuse_input(value, name)
-    value = _outside_inference(value)
-    if not dynamic_dims:
-        return fake_mode.from_tensor(value, static_shapes=True)
-    dynamic = {dim % value.dim() for dim in dynamic_dims}
-    sizes = [DimDynamic.DYNAMIC if dim in dynamic else DimDynamic.STATIC for dim in range(value.dim())]
-    return fake_mode.from_tensor(value, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
-
-
-def _outside_inference(value: torch.Tensor) -> torch.Tensor:
-    """A tensor without version counter (made in inference mode) as an ordinary one over the same storage."""
-    if not value.is_inference():
-        return value
-    ordinary = torch.empty(0, dtype=value.dtype, device=value.device)
-    return ordinary.set_(value.untyped_storage(), value.storage_offset(), value.shape, value.stride())
-
-
-def _refuse_input(value: torch.Tensor, name: str) -> None:
-    if isinstance(value, FakeTensor):
-        raise UnsupportedGraphError(name, None, "it is a fake tensor made by someone else")
-    refuse_tensor(value, name, None)
-
-
 def _call_with_state(
     module: torch.nn.Module, state: dict[str, torch.Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
@@ -687,34 +648,3 @@ def _dynamic_dims(record: TensorRecord | None) -> tuple[int, ...]:
         for dim, size in enumerate(sizes)
         if isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
     )
-
-
-def _dynamo_source(placeholder: fx.Node) -> str:
-    """Dynamo's expression for where a graph input comes from."""
-    graph_arg = placeholder.meta.get("grapharg")
-    return str(graph_arg.source.name) if graph_arg is not None else placeholder.name
-
-
-def _readable_source(source: str) -> str:
-    """L['self']._modules['fc']._parameters['weight'] -> L['self'].fc.weight"""
-    return re.sub(r"\._(?:modules|parameters|buffers)\['([^']+)'\]", r".\1", source)
-
-
-def _input_kind(value: Any, source: str) -> InputKind:
-    if not isinstance(value, torch.Tensor):
-        return "symint"
-    if isinstance(value, torch.nn.Parameter):
-        return "parameter"
-    return "buffer" if "._buffers[" in source else "input"
-
-
-def _argument_name(path: pytree.KeyPath) -> str:
-    """Path of a leaf in (args, kwargs) -> args[0]['x'] or kwargs['mask']."""
-    root = "args" if path[0] == pytree.SequenceKey(0) else "kwargs"
-    return root + pytree.keystr(path[1:])
-
-
-def _identifier(source: str) -> str:
-    """A placeholder name that still says where the input comes from."""
-    words = re.sub(r"\W+", "_", re.sub(r"^[LG]\[", "", source)).strip("_")
-    return words if words and not words[0].isdigit() else f"arg_{words}"

@@ -8,7 +8,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from flambeau.frontend.execution import (
     bytecode,
     differentiable,
     functions_by_name,
+    functions_of_backend,
     interpret,
     load_compiled,
+    refuse_lost_gradients,
 )
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
@@ -36,6 +38,7 @@ from flambeau.pipelines.pipelines import stage_passes
 from flambeau.pipelines.work import estimate_work
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
+from flambeau.runtime.errors import BackendNotAvailableError
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
@@ -93,6 +96,8 @@ def compile_graph(gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Ba
     counters.add("graphs")
     try:
         return _Compilation(gm, example_inputs, backend, options, number).run()
+    except BackendNotAvailableError:
+        raise  # nothing is wrong with the graph: who asks for a device wants to know that it is missing
     except Exception as error:
         if options.fallback == "error":
             raise CompilationError(f"graph {number} cannot be compiled for backend {backend.name!r}: {error}") from error
@@ -126,7 +131,13 @@ class _Compilation:
         counters.add("ops.native", sum(1 for n in self.captured.graph_module.graph.nodes if n.op == "call_function"))
         constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
         return CompiledGraph(
-            call, facts, len(self.captured.outputs), constants, eager=self.gm.forward, refuse_overlap=self.refuse_overlap
+            call,
+            facts,
+            len(self.captured.outputs),
+            constants,
+            eager=self.gm.forward,
+            refuse_overlap=partial(_refuse_overlap, self.options.fallback),
+            grad_enabled_after=self.captured.grad_enabled_after,
         )
 
     def executable(self) -> tuple[Call, Signature]:
@@ -140,10 +151,13 @@ class _Compilation:
         functions = functions_by_name(self.module)
         facts = {name: read_signature(function) for name, function in functions.items()}
         if self.backend.compile_fn is not None:
-            call = self.backend.compile_fn(self.module, facts)
-            return (lambda arguments: list(call(*arguments))), facts["forward" if "forward" in facts else "graph"]
+            if stop in ("imported", "functional") and self.differentiates():
+                raise ValueError(f"backend {self.backend.name!r} stops at {stop!r}, before differentiation: no_grad callers only")
+            returned = self.backend.compile_fn(self.module, facts)
+            return differentiable(functions_of_backend(returned, facts), facts), facts["forward" if "forward" in facts else "graph"]
         if stop in ("imported", "functional"):
             return interpret(self.module, "graph")
+        refuse_lost_gradients(facts)
         if stop == "partitioned":
             return differentiable({name: interpret(self.module, name)[0] for name in functions}, facts), facts["forward"]
         from flambeau.runtime.iree_session import estimate_seconds
@@ -173,10 +187,10 @@ class _Compilation:
         with module.context:
             Path(self.folder / f"{index:02d}_{name}.mlir").write_text(module.operation.get_asm(enable_debug_info=True))
 
-    def refuse_overlap(self, written: str, other: str) -> None:
-        """A call gave tensors that share memory, one of them written: count it, or raise."""
-        message = f"{written} is written and shares memory with {other}"
-        if self.options.fallback == "error":
-            raise CompilationError(f"{message}: the compiled code does not cover this")
-        counters.add("calls.eager")
-        warnings.warn(f"{message}: this call runs in eager", FlambeauWarning, stacklevel=3)
+def _refuse_overlap(fallback: str, written: str, other: str) -> None:
+    """A call gave tensors that share memory, one of them written: count it, or raise."""
+    message = f"{written} is written and shares memory with {other}"
+    if fallback == "error":
+        raise CompilationError(f"{message}: the compiled code does not cover this")
+    counters.add("calls.eager")
+    warnings.warn(f"{message}: this call runs in eager", FlambeauWarning, stacklevel=3)

@@ -5,7 +5,7 @@ What comes back obeys the signature: eager's strides, and memory of its own.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.autograd import Differentiable, Execute
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
+from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines import functions as fn
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend
@@ -38,7 +39,7 @@ def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
     facts = replace(facts, results=facts.results + tuple(updates.values()))
     references = [i for i, t in enumerate(function.type.inputs) if isinstance(t, RefType)]
     written = [r.updates for r in facts.results if r.updates is not None]
-    prepared = interpreter.Module(module).function(name)
+    interpreted = interpreter.Module(module)
 
     def execute(arguments: Sequence[Any]) -> list[Any]:
         values = list(arguments)
@@ -47,7 +48,7 @@ def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
             values[index] = arguments[index].clone()
         for index in references:
             values[index] = interpreter.Place(values[index])
-        results = prepared(*values)
+        results = interpreted.function(name)(*values)
         return _finished([*results, *(values[index].load() for index in updates)], facts, arguments)
 
     return execute, facts
@@ -143,3 +144,34 @@ def differentiable(functions: dict[str, Execute], facts: dict[str, Signature]) -
     if "backward" not in functions:
         return functions["forward"]
     return Differentiable(functions["forward"], functions["backward"], facts["forward"], facts["backward"])
+
+
+def functions_of_backend(returned: Any, facts: dict[str, Signature]) -> dict[str, Execute]:
+    """What a backend function returned, as the functions of the module by name.
+
+    It is a callable where there is only one function, else a mapping from names to callables; each takes the arguments
+    one by one and returns a sequence of results.
+    """
+    given = returned if isinstance(returned, Mapping) else {next(iter(facts)): returned}
+    if given.keys() != facts.keys() or not all(map(callable, given.values())):
+        raise TypeError(
+            f"a backend must return callables for the functions {', '.join(facts)} by name, "
+            f"but returned {returned!r}"
+        )
+
+    def function(call: Callable[..., Sequence[Any]], signature: Signature) -> Execute:
+        return lambda arguments: _finished(list(call(*arguments)), signature, arguments)
+
+    return {name: function(given[name], signature) for name, signature in facts.items()}
+
+
+def refuse_lost_gradients(facts: dict[str, Signature]) -> None:
+    """UnsupportedGraphError if eager gives an output a history that `@backward` knows nothing of."""
+    forward = facts["forward"]
+    backward = facts["backward"].arguments if "backward" in facts else ()
+    known = {a.of_result for a in backward if a.role == "tangent"}
+    for index, fact in enumerate(forward.results):
+        own = fact.view is None and fact.is_argument is None and fact.updates is None and not fact.hidden
+        if own and fact.requires_grad and index not in known:
+            reason = f"output {fact.output} requires a gradient in eager, but depends on nothing that could receive it"
+            raise UnsupportedGraphError("output", None, reason)

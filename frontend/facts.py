@@ -59,6 +59,7 @@ class ResultFacts:
     view: View | None = None
     strides: tuple[Extent, ...] | None = None
     gradient_of: int | None = None
+    of_tangents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         view=_view(ir.DictAttr(view)) if view is not None else None,
         strides=_extents(attributes.get("flambeau.strides")),
         gradient_of=_integer(attributes, "flambeau.gradient_of"),
+        of_tangents=_integers(attributes, "flambeau.of_tangents"),
     )
 
 
@@ -117,6 +119,10 @@ def _dtype(type_: ir.Type) -> torch.dtype | None:
 
 def _integer(attributes: fn.Attributes, name: str) -> int | None:
     return int(ir.IntegerAttr(attributes[name]).value) if name in attributes else None
+
+
+def _integers(attributes: fn.Attributes, name: str) -> tuple[int, ...]:
+    return tuple(ir.DenseI64ArrayAttr(attributes[name])) if name in attributes else ()
 
 
 def _text(attributes: fn.Attributes, name: str) -> str | None:

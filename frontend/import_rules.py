@@ -423,15 +423,22 @@ def _select_scatter(importer: "Importer", self: Any, src: Any, dim: int, index: 
     return b.select_scatter(value, importer.value(src), dim, _nonnegative(importer, index, value, dim))
 
 
+@imports("aten.diag_embed.default")
+def _diag_embed(importer: "Importer", self: Any, offset: int, dim1: int, dim2: int) -> ir.Value:
+    value = importer.value(self)
+    rank = _rank(value) + 1
+    return b.diag_embed(value, offset, dim1 % rank, dim2 % rank)
+
+
 @imports("aten.as_strided.default")
 def _as_strided(
     importer: "Importer",
-    self: fx.Node,
+    self: Any,
     size: Sequence[Any],
     stride: Sequence[Any],
     storage_offset: Any = None,
 ) -> ir.Value:
-    seen = self.meta["val"]
+    seen = importer.node.args[0].meta["val"]  # `self` is a value already where its storage is written
     if not seen.is_contiguous() or seen.storage_offset() != 0:
         raise TypeError("as_strided of a tensor that is not all of its storage, in row-major order")
     numbers = [*size, *stride, storage_offset or 0]
@@ -625,7 +632,12 @@ def _randint_like(importer: "Importer", self: Any, high: int, low: int = 0, **_:
     return b.randint_like(importer.value(self), low, high, importer.result_type().element_type)
 
 
-@imports("aten.normal.Tensor_Tensor", "aten.normal.Tensor_float", "aten.normal.float_Tensor")
+@imports(
+    "aten.normal.Tensor_Tensor",
+    "aten.normal.Tensor_float",
+    "aten.normal.float_Tensor",
+    "aten.normal.float_float",
+)
 def _normal(importer: "Importer", mean: Any, std: Any, **_: Any) -> ir.Value:
     element, sizes = importer.result_type().element_type, importer.result_sizes()
     operands = [

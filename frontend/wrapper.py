@@ -19,7 +19,8 @@ class CompiledGraph:
     """What TorchDynamo calls in place of a graph: flat arguments in, the flat list of outputs out.
 
     `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs that are no
-    tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover.
+    tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover: `refuse_overlap`
+    hears of them first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves behind.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class CompiledGraph:
         constants: dict[int, Any],
         eager: Callable[..., Any],
         refuse_overlap: Callable[[str, str], None],
+        grad_enabled_after: bool,
     ):
         self._call = call
         self._facts = facts
@@ -37,6 +39,7 @@ class CompiledGraph:
         self._constants = constants
         self._eager = eager
         self._refuse_overlap = refuse_overlap
+        self._grad_enabled_after = grad_enabled_after
         self._arguments = tuple(a for a in facts.arguments if a.role != "seed")
         self._seeded = len(self._arguments) != len(facts.arguments)
         self._updated = [r.updates for r in facts.results if r.updates is not None]
@@ -52,8 +55,10 @@ class CompiledGraph:
         # Casts are in the graph already; nothing may be cast a second time.
         # The graph knows which of its ops ran under no_grad; the caller's mode is that of its first op only.
         with torch._C._DisableAutocast(), torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()):
-            results = self._call(given)
-            return self._finish(arguments, results)
+            outputs = self._finish(arguments, self._call(given))
+        if torch.is_grad_enabled() != self._grad_enabled_after:
+            torch.set_grad_enabled(self._grad_enabled_after)  # the graph's own set_grad_enabled
+        return outputs
 
     def _overlapping(self, arguments: Sequence[Any]) -> tuple[str, str] | None:
         """A written argument that shares memory with another one, and that other one."""

@@ -49,18 +49,19 @@ def differentiate(function: Any) -> None:
         return
 
     gradients = _Gradients(active)
+    end = fn.terminator(block)
     unknown = ir.Location.unknown()
     for index in seeded:
         tangent = block.add_argument(outputs[index].type, unknown)
         role = ir.StringAttr.get("tangent")
         arguments.append({"flambeau.role": role, "flambeau.of_result": fn.integer(index)})
-        with ir.InsertionPoint(fn.terminator(block)), unknown:
+        with ir.InsertionPoint(end), unknown:
             gradients.add(outputs[index], tangent)
 
     for op in reversed(fn.operations(block)[:-1]):
         incoming = [gradients.take(result) for result in op.results]
         if any(g is not None for g in incoming):
-            with ir.InsertionPoint(fn.terminator(block)), ir.Location.name("backward", op.location):
+            with ir.InsertionPoint(end), ir.Location.name("backward", op.location):
                 _apply_rule(op, incoming, gradients)
 
     for index in wanted:

@@ -39,7 +39,7 @@ def operations(block: ir.Block) -> list[ir.Operation]:
 
 def terminator(block: ir.Block) -> ir.Operation:
     """The last operation of a block."""
-    return operations(block)[-1]
+    return block.operations[len(block.operations) - 1].operation
 
 
 def _dictionaries(attribute: Any, count: int) -> list[Attributes]:

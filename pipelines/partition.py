@@ -82,14 +82,32 @@ def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
         arguments.append(fact)
     tangents = [joint.block.arguments[i] for i in joint.tangents]
     results = [joint.returned[i] for i in joint.gradients]
+    reached = _tangents_that_reach(joint)
+    facts = [
+        joint.results[i] | {"flambeau.of_tangents": ir.DenseI64ArrayAttr.get(sorted(reached.get(joint.returned[i], ())))}
+        for i in joint.gradients
+    ]
     _build(
         "backward",
         [*saved, *tangents],
         [*arguments, *(joint.arguments[i] for i in joint.tangents)],
         slice_of(joint.operations, results, stop=[*saved, *tangents]),
         results,
-        [joint.results[i] for i in joint.gradients],
+        facts,
     )
+
+
+def _tangents_that_reach(joint: Joint) -> dict[ir.Value, frozenset[int]]:
+    """For each value that depends on tangents: the forward results that these belong to."""
+    reached: dict[ir.Value, frozenset[int]] = {}
+    for index in joint.tangents:
+        of_result = ir.IntegerAttr(joint.arguments[index]["flambeau.of_result"]).value
+        reached[joint.block.arguments[index]] = frozenset([of_result])
+    for op in joint.operations:
+        incoming = frozenset().union(*(reached.get(v, frozenset()) for v in op.operands))
+        if incoming:
+            reached.update(dict.fromkeys(op.results, incoming))
+    return reached
 
 
 def _build(

@@ -153,7 +153,7 @@ def _facts(tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: in
         memory=tuple(
             f"{name} + {tensor.data_ptr() - t.data_ptr()}"
             for name, t in others.items()
-            if t is not tensor and memory.nbytes() and t.untyped_storage().data_ptr() == memory.data_ptr()
+            if t is not tensor and t.nbytes and tensor.nbytes and t.untyped_storage().data_ptr() == memory.data_ptr()
         ),
     )
 

@@ -2,7 +2,7 @@
 """The samples of a family as compiled functions: lower-to-torch, then IREE for the CPU, one artefact for all of them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -41,15 +41,19 @@ def load(cases: Sequence[Case]) -> Executable:
 
 
 class CompiledFamily:
-    """Compiles all samples together on first use; what does not compile is split until the bad ones stand alone."""
+    """Compiles its cases together on first use; what does not compile is split until the bad ones stand alone.
+
+    `samples` are all of the family; `only` are the cases that this test run is going to ask for.
+    """
 
     def __init__(self, samples: Sequence[Sample]):
         self.samples = [sample for sample in samples if can_be_compiled(sample)]
+        self.only: Collection[Case] = ()
 
     @functools.cached_property
     def _loaded(self) -> dict[Case, tuple[Executable, str] | Exception]:
         loaded: dict[Case, tuple[Executable, str] | Exception] = {}
-        pending = [[(s, dynamic) for s in self.samples for dynamic in (False, True) if s.dynamic or not dynamic]]
+        pending = [[(s, dynamic) for s in self.samples for dynamic in (False, True) if (s, dynamic) in self.only]]
         while pending:
             cases = pending.pop()
             try:

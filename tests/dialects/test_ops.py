@@ -189,7 +189,20 @@ def test_decomposition(sample, dynamic):
 COMPILED = {sample: family for family in map(CompiledFamily, FAMILIES.values()) for sample in family.samples}
 
 
+@pytest.fixture(scope="module")
+def _compile_only_what_is_selected(request):
+    """So that `-k name` does not compile the whole family."""
+    selected = {
+        (item.callspec.params["sample"], item.callspec.params["dynamic"])
+        for item in request.session.items
+        if getattr(item, "originalname", "") == "test_compiled_equals_interpreter"
+    }
+    for family in COMPILED.values():
+        family.only = selected
+
+
 @each(can_be_compiled)
+@pytest.mark.usefixtures("_compile_only_what_is_selected")
 def test_compiled_equals_interpreter(sample, dynamic):
     values = sample.values()
     arguments = call_arguments(sample, values, dynamic)

@@ -17,6 +17,7 @@ import doctest
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -140,16 +141,15 @@ def _run_program(block: Block, folder: Path, where: str) -> str:
         "PYTHONPATH": str(folder) if (folder / "flambeau").exists() else os.environ.get("PYTHONPATH", ""),
         "NO_COLOR": "1",
     }
-    process = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # and what it started
+            raise
     failed = process.returncode != 0
-    assert failed == ("fails" in block.options), f"{where}: exit code {process.returncode}\n{process.stdout}"
-    return process.stdout
+    assert failed == ("fails" in block.options), f"{where}: exit code {process.returncode}\n{printed}"
+    return printed

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Around the compiled code: writes, views, aliasing, layouts, gradients and random numbers are eager's, on every rung."""
 
-import threading
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from tests.oracle import Make, assert_like_eager, close, weights_like
 
 RUNGS = ("imported", "functional", "partitioned", "cpu")
 rungs = pytest.mark.parametrize("backend", RUNGS)
+# Autograd, not the interpreter's use of it.
+differentiating = pytest.mark.parametrize("backend", RUNGS[2:])
 
 Function = Callable[..., Any]
 CASES: dict[str, tuple[Function, Make]] = {}
@@ -523,11 +524,44 @@ for _dtype in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, t
     )
 
 
-@pytest.mark.parametrize("name", list(CASES))
-@rungs
+# Compiled by default; IREE takes a second for each, so the others are slow tests there.
+COMPILED_BY_DEFAULT = {
+    "write_through_views",
+    "write_strided_input",
+    "write_with_another_dtype",
+    "write_non_leaf",
+    "write_under_no_grad",
+    "return_view_of_written_non_leaf",
+    "return_value_and_its_view",
+    "return_clone_of_saved_value",
+    "return_in_eager_layout",
+    "requires_grad_first",
+    "empty",
+    "dtype_bfloat16",
+    "dtype_uint8",
+}
+
+
+def _on_every_rung() -> list[Any]:
+    slow = lambda name, rung: rung == "imported" or (rung == "cpu" and name not in COMPILED_BY_DEFAULT)  # noqa: E731
+    return [
+        pytest.param(name, rung, marks=pytest.mark.slow if slow(name, rung) else (), id=f"{name}-{rung}")
+        for rung in RUNGS
+        for name in CASES
+    ]
+
+
+@pytest.mark.parametrize(("name", "backend"), _on_every_rung())
 def test_like_eager(name: str, backend: str) -> None:
     function, make = CASES[name]
     assert_like_eager(function, make, backend=backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(CASES))
+def test_like_eager_with_dynamic_sizes(name: str) -> None:
+    function, make = CASES[name]
+    assert_like_eager(function, make, backend="partitioned", dynamic=True)
 
 
 @rungs
@@ -539,3 +573,496 @@ def test_write_through_data(backend: str) -> None:
     # Eager's p.data has a version counter of its own, so a write to it is the one write that is not counted.
     make = plain(lambda: leaf(3, 4), lambda: numbers(3, 4))
     assert_like_eager(write_through_data, make, backend=backend, versions=False)
+
+
+def compile_strictly(function: Any, backend: str = "partitioned", **options: Any) -> Any:
+    return flambeau.compile(function, backend=backend, fullgraph=True, options={"fallback": "error"}, **options)
+
+
+# --- State over several calls ----------------------------------------------------------------------------------------
+
+
+@rungs
+def test_a_write_happens_once_on_the_first_call(backend: str) -> None:
+    compiled = compile_strictly(lambda x: x.add_(1).sum(), backend)
+    x = torch.zeros(3)
+    compiled(x)
+    assert x.tolist() == [1, 1, 1]
+    compiled(x)
+    assert x.tolist() == [2, 2, 2]
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(4))
+        self.weight = nn.Parameter(numbers(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        self.mean.lerp_(x.detach().mean(0), 0.5)
+        return x * self.weight - self.mean
+
+
+@rungs
+def test_buffers_count_calls(backend: str) -> None:
+    module, reference = Counting(), Counting()
+    compiled = compile_strictly(module, backend)
+    for _ in range(3):
+        compiled(numbers(2, 4)).sum().backward()
+        reference(numbers(2, 4)).sum().backward()
+    assert module.calls.item() == 3
+    close(module.mean, reference.mean, "mean")
+    assert module.weight.grad is not None and reference.weight.grad is not None
+    close(module.weight.grad, reference.weight.grad, "gradient")
+
+
+@rungs
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+def test_batch_norm_statistics(backend: str, train: bool) -> None:
+    torch.manual_seed(0)
+    module, reference = nn.BatchNorm1d(4).train(train), nn.BatchNorm1d(4).train(train)
+    compiled = compile_strictly(module, backend)
+    versions = [b._version for b in module.buffers()]
+    for factor in (1, 2, 3):
+        x, y = leaf(5, 4), leaf(5, 4)
+        found, expected = compiled(x * factor), reference(y * factor)
+        close(found, expected, "output")
+        found.backward(weights_like(found))
+        expected.backward(weights_like(expected))
+        assert x.grad is not None and y.grad is not None
+        close(x.grad, y.grad, "gradient", ulps=64)
+    for (name, found), expected in zip(module.named_buffers(), reference.buffers(), strict=True):
+        close(found, expected, name)
+    if not train:
+        assert [b._version for b in module.buffers()] == versions, "eval must not write"
+
+
+@rungs
+def test_views_made_before_a_write_follow_it(backend: str) -> None:
+    def run(function: Callable[..., Any]) -> list[torch.Tensor]:
+        a = leaf(3, 4)
+        x = a * 1
+        before = x[1]
+        function(x)
+        (gradient,) = torch.autograd.grad((before * before).sum() + x.sum(), a)
+        return [before, x, gradient]
+
+    def double(x):
+        x.mul_(2)
+        return x.sum()
+
+    for found, expected in zip(run(compile_strictly(double, backend)), run(double), strict=True):
+        close(found, expected, "after the call")
+
+
+@differentiating
+def test_saved_inputs_are_protected_by_their_version(backend: str) -> None:
+    compiled = compile_strictly(lambda w, x: (w * x).sum(), backend)
+    w, x = leaf(3), numbers(3)
+    loss = compiled(w, x)
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+# --- Memory that arguments share -------------------------------------------------------------------------------------
+
+
+def _shift(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x.add_(1)
+    return x + y
+
+
+@rungs
+def test_overlapping_written_arguments_run_in_eager(backend: str) -> None:
+    compiled = flambeau.compile(_shift, backend=backend)
+    a, c = numbers(6), numbers(6)
+    compiled(numbers(4), numbers(4))  # compiled without overlap
+    before = flambeau.counters["calls.eager"] + flambeau.counters["graphs.eager"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", flambeau.FlambeauWarning)
+        found = compiled(a[:4], a[2:])
+    assert flambeau.counters["calls.eager"] + flambeau.counters["graphs.eager"] == before + 1
+    close(found, _shift(c[:4], c[2:]), "output")
+    close(a, c, "the shared memory")
+    close(compiled(numbers(4), numbers(4)), _shift(numbers(4), numbers(4)), "without overlap")
+
+
+@rungs
+def test_overlapping_written_arguments_are_refused(backend: str) -> None:
+    compiled = compile_strictly(_shift, backend)
+    a = numbers(6)
+    with pytest.raises(Exception, match="shares? memory"):
+        compiled(a[:4], a[2:])
+    close(a, numbers(6), "a refused call must not write")
+    close(compiled(numbers(4), numbers(4)), _shift(numbers(4), numbers(4)), "afterwards")
+    with pytest.raises(Exception, match="shares? memory"):
+        compiled(a[:4], a[2:])
+    close(a, numbers(6), "a refused call must not write")
+
+
+def test_interleaved_arguments_do_not_overlap() -> None:
+    def run(function: Callable[..., Any]) -> list[torch.Tensor]:
+        a = numbers(4, 6)
+        return [function(a[:, 0:2], a[:, 2:4]), a]
+
+    compiled = flambeau.compile(_shift, backend="partitioned")
+    compiled(numbers(4, 2), numbers(4, 2))
+    before = flambeau.counters["calls.eager"]
+    for found, expected in zip(run(compiled), run(_shift), strict=True):
+        close(found, expected, "output")
+    assert flambeau.counters["calls.eager"] == before
+
+
+@rungs
+def test_one_tensor_passed_twice(backend: str) -> None:
+    def add_to_both(x, y):
+        x.add_(1)
+        y.add_(1)
+        return x + y
+
+    compiled = compile_strictly(add_to_both, backend)
+    before = flambeau.counters["graphs"]
+    for same in (True, False, True):
+        a, c = numbers(3), numbers(3)
+        found = compiled(a, a if same else a.clone())
+        close(found, add_to_both(c, c if same else c.clone()), "output")
+        close(a, c, "argument")
+    assert flambeau.counters["graphs"] == before + 2
+
+
+# --- Gradients -------------------------------------------------------------------------------------------------------
+
+
+class Half(torch.autograd.Function):
+    """Multiplies; its backward gives half of the true gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, w)
+        return x * w
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        return g * w * 0.5, g * x * 0.5
+
+
+class Mixed(torch.autograd.Function):
+    """Two outputs, a saved intermediate, arguments that are no tensors, and an argument without gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, factor: float, y: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        h = x.exp()
+        ctx.save_for_backward(h, y)
+        ctx.factor = factor
+        return h * factor, x + y
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor, k: torch.Tensor) -> Any:
+        h, y = ctx.saved_tensors
+        return g * h * ctx.factor * 3 + k * y, None, None, None
+
+
+@rungs
+def test_custom_function_halves_the_gradient(backend: str) -> None:
+    assert_like_eager(
+        lambda x, w: Half.apply(x.sin(), w).cos(), plain(lambda: leaf(3, 4), lambda: leaf(3, 4)), backend=backend
+    )
+
+
+@rungs
+def test_custom_function_with_everything(backend: str) -> None:
+    def function(x, y):
+        a, c = Mixed.apply(x * 2, 1.5, y, "name")
+        return a, c * y
+
+    assert_like_eager(function, plain(lambda: leaf(3), lambda: leaf(3)), backend=backend)
+
+
+@rungs
+def test_custom_function_with_one_output_used(backend: str) -> None:
+    assert_like_eager(
+        lambda x, y: Mixed.apply(x, 2.0, y, "")[1] * 2, plain(lambda: leaf(3), lambda: leaf(3)), backend=backend
+    )
+
+
+@rungs
+def test_no_backward_for_callers_without_grad(backend: str, tmp_path: Any) -> None:
+    compiled = flambeau.compile(
+        lambda x, w: (x * w).sin(), backend=backend, fullgraph=True, options={"fallback": "error", "dump": str(tmp_path)}
+    )
+    x, w = numbers(3), leaf(3)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = compiled(x, w)
+            assert not found.requires_grad and found.is_inference() == (mode is torch.inference_mode)
+            close(found, (x * w).sin(), "output")
+    assert not [f for f in tmp_path.rglob("*.mlir") if "@backward" in f.read_text()]
+    assert compiled(x, w).requires_grad
+
+
+@rungs
+def test_enable_grad_inside_no_grad(backend: str) -> None:
+    def function(x):
+        with torch.enable_grad():
+            y = x.sin() * 2
+        return y, x * 3
+
+    def run(function: Callable[..., Any]) -> list[torch.Tensor]:
+        x = leaf(3)
+        with torch.no_grad():
+            y, z = function(x)
+        assert y.requires_grad and not z.requires_grad
+        return [y, z, *torch.autograd.grad(y, x, weights_like(y))]
+
+    for found, expected in zip(run(compile_strictly(function, backend)), run(function), strict=True):
+        close(found, expected, "output or gradient")
+
+
+@rungs
+def test_grad_mode_left_changed(backend: str) -> None:
+    def function(x):
+        y = x * x
+        torch.set_grad_enabled(False)
+        return y.clone(), y
+
+    def run(function: Callable[..., Any]) -> list[bool]:
+        try:
+            a, c = function(leaf(3))
+            return [a.requires_grad, c.requires_grad, torch.is_grad_enabled()]
+        finally:
+            torch.set_grad_enabled(True)
+
+    assert run(compile_strictly(function, backend)) == run(function) == [False, True, False]
+
+
+@rungs
+def test_views_under_no_grad_keep_requires_grad(backend: str) -> None:
+    compiled = compile_strictly(lambda x: x.view(-1), backend)
+    with torch.no_grad():
+        assert compiled(leaf(3, 4)).requires_grad == leaf(3, 4).view(-1).requires_grad
+
+
+@differentiating
+def test_requires_grad_without_a_gradient_is_refused(backend: str) -> None:
+    """A view made under no_grad starts a history of its own in eager, which compiled code cannot tell."""
+
+    def function(x):
+        with torch.no_grad():
+            v = x.tanh().view(-1) if False else x.view(-1)
+        return v * 2, x.sin()
+
+    try:
+        assert_like_eager(function, plain(lambda: leaf(3, 4)), backend=backend, fallback="eager")
+    finally:
+        assert torch.is_grad_enabled()
+
+
+@rungs
+def test_recompiles_when_requires_grad_changes(backend: str) -> None:
+    compiled = compile_strictly(lambda x, y: x * y, backend)
+    before = flambeau.counters["graphs"]
+    for second in (leaf(3), numbers(3)):
+        x, y = leaf(3), second
+        compiled(x, y).backward(torch.ones(3))
+        assert x.grad is not None
+        close(x.grad, y.detach(), "gradient of x")
+        assert (y.grad is not None) == y.requires_grad
+    assert flambeau.counters["graphs"] == before + 2
+
+
+@differentiating
+def test_retain_graph(backend: str) -> None:
+    w = leaf(3)
+    loss = compile_strictly(lambda w: w.exp().sum(), backend)(w)
+    first = torch.autograd.grad(loss, w, retain_graph=True)[0]
+    second = torch.autograd.grad(loss, w)[0]
+    close(first, second, "gradient")
+    close(first, w.detach().exp(), "gradient")
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(loss, w)
+
+
+@differentiating
+def test_double_backward_is_refused(backend: str) -> None:
+    w = leaf(3)
+    loss = compile_strictly(lambda w: w.exp().sum(), backend)(w)
+    (gradient,) = torch.autograd.grad(loss, w, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable|does not require grad"):
+        torch.autograd.grad(gradient.sum(), w)
+
+
+@differentiating
+@pytest.mark.parametrize("kind", ["expanded", "strided", "transposed"])
+def test_tangents_of_any_layout(backend: str, kind: str) -> None:
+    tangents = {
+        "expanded": torch.ones(()).expand(3, 4),
+        "strided": numbers(6, 8)[::2, ::2],
+        "transposed": numbers(4, 3).t(),
+    }
+    x, y = leaf(3, 4), leaf(3, 4)
+    compile_strictly(lambda x: x.sin(), backend)(x).backward(tangents[kind])
+    y.sin().backward(tangents[kind])
+    assert x.grad is not None and y.grad is not None
+    close(x.grad, y.grad, "gradient")
+
+
+@rungs
+def test_outputs_that_are_not_differentiated(backend: str) -> None:
+    """A parameter that only reaches unused outputs has no gradient, as in eager: optimizers skip it."""
+    x, w = leaf(3), leaf(3)
+    a, _ = compile_strictly(lambda x, w: (x * 2, w * x.detach()), backend)(x, w)
+    a.sum().backward()
+    assert x.grad is not None and w.grad is None
+
+
+@differentiating
+def test_saved_tensor_hooks(backend: str) -> None:
+    packed = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        packed.append(tensor)
+        return tensor * 2
+
+    w, x = leaf(3), numbers(3)
+    compiled = compile_strictly(lambda w, x: (w * x).exp().sum(), backend)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor / 2):
+        loss = compiled(w, x)
+    loss.backward()
+    assert packed and w.grad is not None
+    close(w.grad, x * (w.detach() * x).exp(), "gradient")
+
+
+@differentiating
+def test_outputs_are_freed_without_the_collector(backend: str) -> None:
+    compiled = compile_strictly(lambda w: (w.exp(), w.sin()[1:]), backend)
+    outputs = compiled(leaf(3))
+    watched = [weakref.ref(output) for output in outputs]
+    del outputs
+    assert [reference() for reference in watched] == [None, None]
+
+
+# --- Autocast, random numbers, sizes ---------------------------------------------------------------------------------
+
+
+@rungs
+def test_autocast(backend: str) -> None:
+    def function(x, w):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = x @ w
+            return y, y.sum(), F.softmax(y, -1)
+
+    assert_like_eager(function, plain(lambda: leaf(3, 4), lambda: leaf(4, 2)), backend=backend)
+
+
+@rungs
+def test_autocast_of_the_caller(backend: str) -> None:
+    def run(function: Callable[..., Any]) -> list[torch.Tensor]:
+        x, w = leaf(3, 4), leaf(4, 2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = function(x, w)
+            # A backward in here must not be cast either.
+            gradients = torch.autograd.grad(y, [x, w], weights_like(y))
+        return [y, *gradients]
+
+    function = lambda x, w: x @ w  # noqa: E731
+    for found, expected in zip(run(compile_strictly(function, backend)), run(function), strict=True):
+        close(found, expected, "output or gradient")
+
+
+@rungs
+def test_random_numbers(backend: str) -> None:
+    compiled = compile_strictly(lambda x: torch.rand_like(x) + torch.randn(64) * 0, backend)
+    x = torch.zeros(64)
+    torch.manual_seed(7)
+    first, second = compiled(x), compiled(x)
+    torch.manual_seed(7)
+    assert torch.equal(compiled(x), first) and torch.equal(compiled(x), second)
+    assert not torch.equal(first, second)
+    torch.manual_seed(8)
+    assert not torch.equal(compiled(x), first)
+    assert 0 <= first.min() and first.max() < 1 and 0.3 < first.mean() < 0.7
+
+
+@rungs
+def test_dropout_mask_of_the_backward_is_that_of_the_forward(backend: str) -> None:
+    x = leaf(16, 16)
+    compiled = compile_strictly(lambda x: F.dropout(x, 0.25), backend)
+    found = compiled(x)
+    found.backward(torch.ones_like(found))
+    kept = found != 0
+    assert x.grad is not None
+    close(x.grad, kept / 0.75, "gradient", ulps=4)
+    close(found, torch.where(kept, x / 0.75, 0.0), "output", ulps=4)
+    assert 0.6 < kept.float().mean() < 0.9
+
+
+def test_rungs_draw_the_same_numbers() -> None:
+    drawn = []
+    for backend in ("functional", "partitioned", "cpu"):
+        torch._dynamo.reset()
+        torch.manual_seed(3)
+        drawn.append(compile_strictly(lambda x: F.dropout(x, 0.5), backend)(torch.ones(8, 8)))
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+
+
+def test_imported_rung_draws_as_eager_does() -> None:
+    torch.manual_seed(3)
+    found = compile_strictly(lambda x: F.dropout(x, 0.5), "imported")(torch.ones(8, 8))
+    torch.manual_seed(3)
+    assert torch.equal(found, F.dropout(torch.ones(8, 8), 0.5))
+
+
+@rungs
+def test_sizes_are_returned_as_ints(backend: str) -> None:
+    compiled = compile_strictly(lambda x: (x + 1, x.shape[0], x.shape[0] * 2 + 1), backend, dynamic=True)
+    before = flambeau.counters["graphs"]
+    for size in (3, 5, 7, 9):
+        x = leaf(size)
+        y, n, m = compiled(x)
+        assert (n, m) == (size, 2 * size + 1) and type(n) is int
+        y.sum().backward()
+        assert x.grad is not None and torch.equal(x.grad, torch.ones(size))
+    assert flambeau.counters["graphs"] == before + 1
+
+
+@rungs
+def test_dynamic_batch_compiles_once(backend: str) -> None:
+    def function(x, w):
+        h = torch.relu(x @ w)
+        return h.t(), h.view(-1)[::2], h.sum(0)
+
+    compiled = compile_strictly(function, backend, dynamic=True)
+    before = flambeau.counters["graphs"]
+    for batch in (10, 20, 30, 41):
+        make = plain(lambda b=batch: leaf(b, 6), lambda: leaf(6, 8))
+        assert_like_eager(function, make, compiled=compiled)
+    assert flambeau.counters["graphs"] == before + 1
+
+
+@rungs
+def test_python_branches_on_data(backend: str) -> None:
+    def function(x, y):
+        z = x * 2
+        if z.sum() < 0:
+            z = -z
+        return z * y
+
+    compiled = flambeau.compile(function, backend=backend, options={"fallback": "error"})
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        x, y = (torch.randn(3, generator=generator) for _ in range(2))
+        close(compiled(x, y), function(x, y), "output")
+
+
+@rungs
+def test_arguments_that_are_no_tensors(backend: str) -> None:
+    def function(a, none, x, scale, flag):
+        return x * a * scale if flag and none is None else x
+
+    compiled = compile_strictly(function, backend)
+    for arguments in ((2, None, numbers(3), 0.5, True), (3, None, numbers(3), 0.25, True), (3, None, numbers(3), 2.5, True)):
+        close(compiled(*arguments), function(*arguments), "output")
