@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""CPU seconds that the passes of the pipeline `training` take, by size of the joint graph: python benchmarks/compile_time.py
+"""CPU seconds that the passes of the pipeline `training` take, by size of the joint graph.
 
-A chain of layers tanh(x @ w + b) on a dynamic batch, in text; IREE is not part of it. One row per graph, one column per
-pass. The last column says what an op costs: it stays level as long as every pass is linear.
+`python benchmarks/compile_time.py`. A chain of layers tanh(x @ w + b) on a dynamic batch, in text; IREE is not part of
+it. One row per graph, one column per pass (with its verification). The third column says what an op costs: it stays
+level as long as every pass is linear.
 """
 
 import argparse
@@ -44,7 +45,9 @@ def pass_times(module: ir.Module) -> Iterator[tuple[str, float, int]]:
     def record(index: int, name: str, module: ir.Module) -> None:
         nonlocal last
         seconds = time.process_time() - last
-        found.append((name, seconds, sum(len(fn.operations(fn.entry_block(f))) for f in fn.functions(module))))
+        found.append(
+            (name, seconds, sum(len(fn.operations(fn.entry_block(f))) for f in fn.functions(module)))
+        )
         last = time.process_time()
 
     run_pipeline(module, named_pipeline("training"), on_stage=record)
@@ -54,7 +57,9 @@ def pass_times(module: ir.Module) -> Iterator[tuple[str, float, int]]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("sizes", nargs="*", type=int, default=[1000, 2000, 4000, 8000, 16000], help="ops of the joint graph")
+    parser.add_argument(
+        "sizes", nargs="*", type=int, default=[1000, 2000, 4000, 8000, 16000], help="ops of the joint graph"
+    )
     sizes = parser.parse_args(argv).sizes
     load_passes()
     for position, size in enumerate(sizes):
@@ -63,8 +68,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         ops = next(count for name, _, count in reversed(rows) if name == "inline-calls")
         total = sum(seconds for _, seconds, _ in rows)
         if position == 0:
-            print("ops".rjust(8), "total".rjust(8), "us/op".rjust(8), *(name[:12].rjust(12) for name, _, _ in rows))
-        print(f"{ops:8}", f"{total:8.2f}", f"{1e6 * total / ops:8.0f}", *(f"{seconds:12.3f}" for _, seconds, _ in rows))
+            print(
+                "ops".rjust(8),
+                "total".rjust(8),
+                "us/op".rjust(8),
+                *(name[:12].rjust(12) for name, _, _ in rows),
+            )
+        print(
+            f"{ops:8}",
+            f"{total:8.2f}",
+            f"{1e6 * total / ops:8.0f}",
+            *(f"{seconds:12.3f}" for _, seconds, _ in rows),
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Short builders for rules, passes and the importer: `build.mul(x, y)`, `build.sum(x, dims, keepdim=True)`.
 
-Every op has one, named as the op without its dialect (`ref.load` is `ref_load`); dialect `autograd` is `autograd_detach`.
-They work at the current insertion point and location. Operands of elementwise ops may be Python numbers.
+Every op has one, named as the op without its dialect (`ref.load` is `ref_load`); dialect `autograd` is
+`autograd_detach`. They work at the current insertion point and location. Operands of elementwise ops may be Python
+numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,14 +31,12 @@ def _builder_name(op_name: str) -> str:
 def __getattr__(name: str) -> Callable[..., Any]:
     if name.startswith("__"):
         raise AttributeError(name)
-    for op_name, cls in opdef.OPS.items():
-        if _builder_name(op_name) == name:
-            break
-    else:
+    found = next((cls for op_name, cls in opdef.OPS.items() if _builder_name(op_name) == name), None)
+    if found is None:
         raise AttributeError(f"no op {name!r}; ops are declared in dialects/ops/")
-
-    globals()[name] = of_class(cls)
-    return of_class(cls)
+    builder = of_class(found)
+    globals()[name] = builder
+    return builder
 
 
 @cache
@@ -204,7 +203,7 @@ def tensor_from_index(value: int | ir.Value, element: ir.Type) -> ir.Value:
 
 
 def _late(name: str) -> Callable[..., Any]:
-    """The builder of an op that is declared after this module is loaded; the first call puts the real one in its place."""
+    """The builder of an op that is declared after this module is loaded; its first call puts the real one here."""
     return lambda *args, **kwargs: __getattr__(name)(*args, **kwargs)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The dialects `flambeau` (tensor ops and references) and `autograd` (what differentiation needs to say)."""
 
+from inspect import get_annotations
 from typing import Any
 
 from flambeau.dialects import opdef
@@ -23,7 +24,8 @@ class RefType(Flambeau.Type, name="ref"):
 
     @classmethod
     def of(cls, tensor: ir.Type) -> "RefType":
-        return cls.get(tensor)
+        ref: RefType = cls.get(tensor)
+        return ref
 
     @property
     def tensor(self) -> ir.Type:
@@ -86,7 +88,7 @@ class Writes:
 
 
 class Stateful:
-    """Trait: the op reads and advances a state outside the IR, such as a random generator; never removed, merged or reordered."""
+    """Trait: the op reads and advances a state outside the IR (a random generator); never removed, merged or moved."""
 
     class Effects(ir.MemoryEffectsOpInterface):
         @staticmethod
@@ -127,7 +129,7 @@ class ElementwiseOp(Flambeau.Operation):
     """
 
     def __init_subclass__(cls, *, name: str, traits: tuple[type, ...] = (Pure,), **kwargs: Any) -> None:
-        operands = [key for key, kind in cls.__dict__["__annotations__"].items() if kind is opdef.Tensor]
+        operands = [key for key, kind in get_annotations(cls).items() if kind is opdef.Tensor]
         defaults = {"elementwise": True, "recompute": opdef.CHEAP, "infer": equal_types(*operands)}
         for key, value in defaults.items():
             if key not in cls.__dict__:

@@ -26,7 +26,8 @@ def equal_types(*names: str, element: str | None = None) -> Callable[[Any], ir.T
         for name, type_ in zip(names[1:], operands[1:], strict=True):
             if not compatible(operands[0], type_):
                 raise VerificationError(
-                    f"operands '{names[0]}' and '{name}' differ: {operands[0]} and {type_} (broadcast with flambeau.expand, cast with flambeau.to_dtype)"
+                    f"operands '{names[0]}' and '{name}' differ: {operands[0]} and {type_} "
+                    "(broadcast with flambeau.expand, cast with flambeau.to_dtype)"
                 )
         shape = merge_shapes(*(shape_of(t) for t in operands))
         return tensor_type(shape, ir.Type.parse(element) if element else operands[0].element_type)

@@ -5,6 +5,7 @@
 Do not use `from __future__ import annotations` where ops are declared: the annotations are read as objects.
 """
 
+import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Number(Attribute):
     def read(attribute: ir.Attribute) -> int | float | bool:
         for kind, cls in ((Bool, ir.BoolAttr), (Int, ir.IntegerAttr), (Float, ir.FloatAttr)):
             if isinstance(attribute, cls):
-                value: int | float | bool = kind.read(attribute)  # type: ignore[attr-defined]
+                value: int | float | bool = kind.read(attribute)
                 return value
         raise TypeError(f"expected {Number.spelling}, found {attribute}")
 
@@ -350,7 +351,7 @@ def declare(cls: Any) -> None:
     fields: list[Field] = []
     results: list[Field] = []
     annotations: dict[str, Any] = {}
-    for name, annotation in dict(cls.__dict__.get("__annotations__", {})).items():
+    for name, annotation in inspect.get_annotations(cls).items():
         kind, optional, variadic = _parse_annotation(name, annotation)
         has_default = name in cls.__dict__
         default = cls.__dict__.get(name)
@@ -656,7 +657,7 @@ def build(
             seen[item.name] = value if static or value is None else DYNAMIC
         else:
             unit = value is None and item.optional
-            attributes[item.name] = ir.UnitAttr.get() if unit else item.kind.write(value)  # type: ignore[attr-defined]
+            attributes[item.name] = ir.UnitAttr.get() if unit else item.kind.write(value)
             seen[item.name] = value
     if cls._ODS_OPERAND_SEGMENTS:
         attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(segments)

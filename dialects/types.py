@@ -61,6 +61,11 @@ def is_complex(type_: ir.Type) -> bool:
     return str(type_.element_type if is_tensor(type_) else type_).startswith("complex")
 
 
+def is_float64(type_: ir.Type) -> bool:
+    """True for f64, or a tensor of it."""
+    return str(type_.element_type if is_tensor(type_) else type_) == "f64"
+
+
 def is_low_precision(type_: ir.Type) -> bool:
     """True for f16 and bf16, whose arithmetic PyTorch carries out in f32 before rounding."""
     return _FLOATS.get(str(type_.element_type if is_tensor(type_) else type_)) == 16

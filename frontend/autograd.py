@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Ties a compiled forward and backward to torch.autograd.
 
-The forward saves what `@backward` takes over through `save_for_backward`, so PyTorch's version checks and saved-tensor hooks apply.
+The forward saves what `@backward` takes over through `save_for_backward`, so PyTorch's version checks and
+saved-tensor hooks apply.
 """
 
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ class _Apply(torch.autograd.Function):
         return tuple(tensors)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
         graph: Differentiable = ctx.graph
         facts = graph.backward_facts

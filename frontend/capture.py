@@ -298,10 +298,8 @@ class _Trace:
         call = _AttentionArguments.of(*args, **kwargs)
         if get_proxy_mode() is None:
             return call.run()
-        if (
-            torch._C._functorch.peek_interpreter_stack() is not None
-        ):  # inside vmap or torch.func.grad: open it
-            return call.run_opened(self.state.location)
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # in vmap, torch.func.grad
+            return call.run_opened()
         with self.only_fake():
             example = call.run()  # eager decides on the shape, the strides and, under autocast, the dtype
         if example.dtype != call.tensors[0].dtype:
@@ -502,7 +500,7 @@ class _AttentionArguments:
         assert isinstance(result, torch.Tensor)
         return result
 
-    def run_opened(self, location: Location | None) -> Any:
+    def run_opened(self) -> Any:
         """By the mathematical formula, in plain ops."""
         formula = torch.ops.aten._scaled_dot_product_attention_math.default
         return formula(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""compile(): PyTorch in, callable out. A thin layer over torch.compile, and the backend function that TorchDynamo calls.
+"""compile(): PyTorch in, callable out. A thin layer over torch.compile, and the backend that TorchDynamo calls.
 
-One graph goes through capture, import, the passes of its stage and the backend; what cannot be compiled runs in eager, counted.
+One graph goes through capture, import, the passes of its stage and the backend; what cannot be compiled runs in
+eager, counted.
 """
 
 import itertools
@@ -63,9 +64,10 @@ def compile(
 ) -> Any:
     """Compile a function or module; also a decorator, with or without arguments.
 
-    `backend`: a name (`flambeau.list_backends()`) or record. `dynamic`, `fullgraph`: as for torch.compile. `mode`: "default" or
-    "max-autotune". `options`: see `flambeau.frontend.options.Options`. What comes back is what torch.compile returns, so a
-    module stays a module. ValueError or UnknownBackendError at once for an unknown backend, mode or option.
+    `backend`: a name (`flambeau.list_backends()`) or record. `dynamic`, `fullgraph`: as for torch.compile. `mode`:
+    "default" or "max-autotune". `options`: see `flambeau.frontend.options.Options`. What comes back is what
+    torch.compile returns, so a module stays a module. ValueError or UnknownBackendError at once for an unknown
+    backend, mode or option.
     """
     record = lookup_backend(backend) if isinstance(backend, str) else backend
     read_options(options, mode)
@@ -145,27 +147,33 @@ class _Compilation:
         stop = self.backend.pipeline
         if stop != "imported":
             self.run_passes(stage_passes("functional"))
-        if stop not in ("imported", "functional"):
-            partitioner = {"partition": f"partitioner={self.options.partitioner}"}
-            self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
+        compile_fn = self.backend.compile_fn
+        if stop in ("imported", "functional"):
+            if compile_fn is None:
+                return interpret(self.module, "graph")
+            if self.differentiates():
+                raise ValueError(
+                    f"backend {self.backend.name!r} stops at {stop!r}, which has no backward: call it under no_grad"
+                )
+            whole = {"graph": read_signature(functions_by_name(self.module)["graph"])}
+            return functions_of_backend(compile_fn(self.module, whole), whole)["graph"], whole["graph"]
+        partitioner = {"partition": f"partitioner={self.options.partitioner}"}
+        self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
         functions = functions_by_name(self.module)
         facts = {name: read_signature(function) for name, function in functions.items()}
-        if self.backend.compile_fn is not None:
-            if stop in ("imported", "functional") and self.differentiates():
-                raise ValueError(f"backend {self.backend.name!r} stops at {stop!r}, before differentiation: no_grad callers only")
-            returned = self.backend.compile_fn(self.module, facts)
-            return differentiable(functions_of_backend(returned, facts), facts), facts["forward" if "forward" in facts else "graph"]
-        if stop in ("imported", "functional"):
-            return interpret(self.module, "graph")
         refuse_lost_gradients(facts)
-        if stop == "partitioned":
-            return differentiable({name: interpret(self.module, name)[0] for name in functions}, facts), facts["forward"]
-        from flambeau.runtime.iree_session import estimate_seconds
-
         work = [estimate_work(function) for function in functions.values()]
-        seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
-        self.run_passes(self.options.pipeline or stage_passes(stop))
-        compiled = load_compiled(bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds)
+        if stop != "partitioned":
+            self.run_passes(self.options.pipeline or stage_passes(stop))
+        if compile_fn is not None:
+            compiled = functions_of_backend(compile_fn(self.module, facts), facts)
+        elif stop == "partitioned":
+            compiled = {name: interpret(self.module, name)[0] for name in functions}
+        else:
+            from flambeau.runtime.iree_session import estimate_seconds
+
+            seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
+            compiled = load_compiled(bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds)
         return differentiable(compiled, facts), facts["forward"]
 
     def differentiates(self) -> bool:

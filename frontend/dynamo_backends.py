@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The entry points of torch.compile: `backend="flambeau"`, `"flambeau_cpu"`, ... with `options=` and `mode=`.
 
-Each takes TorchDynamo's graph and example inputs and returns a callable. `flambeau` picks the backend by the inputs' device.
+Each takes TorchDynamo's graph and example inputs and returns a callable. `flambeau` picks the backend by the inputs'
+device.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -31,7 +31,8 @@ def functions_by_name(module: ir.Module) -> dict[str, Any]:
 def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
     """`@name` through the reference interpreter, and its signature. PyTorch's autograd sees through it.
 
-    Where references are still there, the new values of written arguments are appended to the results, as `functionalize` does it.
+    Where references are still there, the new values of written arguments are appended to the results, as
+    `functionalize` does it.
     """
     function = functions_by_name(module)[name]
     updates = _updates_of_references(function)
@@ -126,7 +127,7 @@ def load_compiled(
         strided = any(r.strides is not None for r in signature.results)
 
         def execute(arguments: Sequence[Any]) -> list[Any]:
-            results = call(arguments)
+            results: list[Any] = call(arguments)
             if strided:
                 sizes = Sizes(signature.arguments, arguments)
                 for index, fact in enumerate(signature.results):

@@ -31,7 +31,10 @@ class View:
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: `role` is input, parameter, buffer, symbol, seed, saved or tangent. `dtype` is None for a symbol."""
+    """One argument: `role` is input, parameter, buffer, symbol, seed, saved or tangent.
+
+    `dtype` is None for a symbol.
+    """
 
     role: str
     name: str

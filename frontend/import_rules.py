@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """ATen overloads that are not one op of ours with the same arguments: a rule each, by overload name.
 
-A rule receives the importer and the overload's arguments by schema name (nodes, numbers, lists) and returns the value (a
-list if the overload returns several). Whatever a plain `aten = ...` on an op class can say needs no rule.
+A rule receives the importer and the overload's arguments by schema name (nodes, numbers, lists) and returns the
+value (a list if the overload returns several). Whatever a plain `aten = ...` on an op class can say needs no rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -438,7 +438,8 @@ def _as_strided(
     stride: Sequence[Any],
     storage_offset: Any = None,
 ) -> ir.Value:
-    seen = importer.node.args[0].meta["val"]  # `self` is a value already where its storage is written
+    node: Any = importer.node.args[0]  # `self` is a value already where its storage is written
+    seen = node.meta["val"]
     if not seen.is_contiguous() or seen.storage_offset() != 0:
         raise TypeError("as_strided of a tensor that is not all of its storage, in row-major order")
     numbers = [*size, *stride, storage_offset or 0]

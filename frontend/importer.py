@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The importer: a captured ATen graph -> one `func.func @graph` in our dialects (the `imported` stage).
 
-Casts and broadcasts become ops, storages that the graph writes become references, everything else values. Facts that the runtime wrapper
-needs are attributes of arguments and results; docs/ir.md lists them. Each op carries the user's file and line.
+Casts and broadcasts become ops, storages that the graph writes become references, everything else values. Facts that
+the runtime wrapper needs are attributes of arguments and results; docs/ir.md lists them. Each op carries the user's
+file and line.
 """
 
 import operator
@@ -85,7 +86,10 @@ def import_graph(captured: CapturedGraph, context: ir.Context) -> ir.Module:
 
 
 class Importer:
-    """One import under way. Rules in import_rules.py receive it: `value`, `sizes`, `result_type` and `call` are for them."""
+    """One import under way.
+
+    Rules in import_rules.py receive it: `value`, `sizes`, `result_type` and `call` are for them.
+    """
 
     def __init__(self, captured: CapturedGraph):
         self.captured = captured
@@ -428,7 +432,10 @@ class Importer:
     # --- Calls of ATen overloads -------------------------------------------------------------------------------------
 
     def call(self, name: str, arguments: dict[str, Any]) -> list[ir.Value]:
-        """Import a call of the functional overload `name` (`aten.add.Tensor`); arguments by schema name, nodes or values."""
+        """Import a call of the functional overload `name` (`aten.add.Tensor`).
+
+        Arguments by schema name, nodes or values.
+        """
         rule = RULES.get(name)
         if rule is not None:
             values = rule(self, **arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compile options: one frozen record, filled from `options=`, then the environment (`FLAMBEAU_FALLBACK=error`), then defaults."""
+"""Compile options: one frozen record, from `options=`, the environment (`FLAMBEAU_FALLBACK=error`), then defaults."""
 
 import dataclasses
 import os
@@ -40,7 +40,9 @@ def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None
     for field in dataclasses.fields(Options):
         variable = f"FLAMBEAU_{field.name.upper()}"
         if variable in os.environ:
-            values[field.name] = _checked(variable, hints[field.name], _from_text(hints[field.name], os.environ[variable]))
+            values[field.name] = _checked(
+                variable, hints[field.name], _from_text(hints[field.name], os.environ[variable])
+            )
     for name, value in (given or {}).items():
         if name not in hints:
             raise ValueError(unknown_choice("option", name, list(hints)))

@@ -80,20 +80,25 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
 
 
 def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> TensorRecord:
-    tensor = outputs[ir.IntegerAttr(fact["flambeau.output"]).value].tensor
+    tensor = outputs[int(ir.IntegerAttr(fact["flambeau.output"]).value)].tensor
     assert tensor is not None
     return tensor
 
 
 def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord) -> int | None:
-    """Among outputs that share memory, by result: one that is all of it and no view, so that the others are views of it."""
+    """Of outputs that share memory, by result: one that is all of it and no view, so the others are views of it."""
     requires_grad = any(tensor.requires_grad for tensor in tensors.values())
     for position, tensor in tensors.items():
         same = [
             symbols.expression(a) == symbols.expression(c)
             for a, c in zip(_geometry(tensor), _geometry(owner), strict=False)
         ]
-        if not tensor.is_view and tensor.requires_grad == requires_grad and tensor.dtype == owner.dtype and all(same):
+        if (
+            not tensor.is_view
+            and tensor.requires_grad == requires_grad
+            and tensor.dtype == owner.dtype
+            and all(same)
+        ):
             return position
     return None
 

@@ -10,6 +10,8 @@ from typing import Any
 import sympy
 import torch
 from torch.utils._sympy.functions import CeilDiv, FloorDiv, Mod, PythonMod
+from torch.utils._sympy.functions import Max as TorchMax
+from torch.utils._sympy.functions import Min as TorchMin
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import arith, ir
@@ -99,8 +101,8 @@ _COMBINE: dict[Any, Any] = {
     sympy.Mul: arith.muli,
     sympy.Max: arith.maxsi,
     sympy.Min: arith.minsi,
-    torch.utils._sympy.functions.Max: arith.maxsi,
-    torch.utils._sympy.functions.Min: arith.minsi,
+    TorchMax: arith.maxsi,
+    TorchMin: arith.minsi,
     FloorDiv: arith.floordivsi,
     CeilDiv: arith.ceildivsi,
     Mod: arith.remsi,

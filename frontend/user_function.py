@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Import of a user's torch.autograd.Function: a call of its forward that names its backward (pipelines/custom_vjp.py)."""
+"""Import of a user's torch.autograd.Function: a call of its forward that names its backward; see custom_vjp.py."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The runtime wrapper of one graph: from the caller's tensors to eager's results.
 
-Around the compiled functions it draws the random seed, copies updates back into the caller's tensors, replays views, and restores layouts
-and requires_grad flags: all from the facts in the signature.
+Around the compiled functions it draws the random seed, copies updates back into the caller's tensors, replays views,
+and restores layouts and requires_grad flags: all from the facts in the signature.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,10 @@ Call = Callable[[Sequence[Any]], list[Any]]
 class CompiledGraph:
     """What TorchDynamo calls in place of a graph: flat arguments in, the flat list of outputs out.
 
-    `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs that are no
-    tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover: `refuse_overlap`
-    hears of them first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves behind.
+    `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs
+    that are no tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover:
+    `refuse_overlap` hears of them first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves
+    behind.
     """
 
     def __init__(

@@ -39,6 +39,7 @@ for variable in (
     "TMPDIR",
     "OMP_NUM_THREADS",
     "LD_LIBRARY_PATH",
+    "PYTHONPATH",
     "VK_DRIVER_FILES",
     "LP_NATIVE_VECTOR_WIDTH",
 ):

@@ -2,9 +2,9 @@
 """Calls with a derivative of their own: how a user's `torch.autograd.Function` stands in the IR.
 
 `func.call @f(inputs)` returns (outputs, saved). The attribute `autograd.backward = @g` names the function
-(gradients of the outputs, saved) -> gradients of the inputs that `autograd.gradient_of` lists. `autograd.outputs` is the
-number of outputs, `autograd.non_differentiable` lists those without a gradient. IRDL cannot say an op with operands of
-different types, but `func.call` is one.
+(gradients of the outputs, saved) -> gradients of the inputs that `autograd.gradient_of` lists. `autograd.outputs` is
+the number of outputs, `autograd.non_differentiable` lists those without a gradient. IRDL cannot say an op with
+operands of different types, but `func.call` is one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,10 @@ def differentiable_results(op: ir.Operation) -> list[ir.Value]:
 def call_backward(
     op: ir.Operation, incoming: Sequence[ir.Value | None]
 ) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """Call the backward at the insertion point; yields inputs with their gradients. Absent gradients are zeros, as in eager."""
+    """Call the backward at the insertion point; yields inputs with their gradients.
+
+    Absent gradients are zeros, as in eager.
+    """
     count = output_count(op)
     outputs = list(op.results)[:count]
     tangents = [b.zeros_like(o) if g is None else g for o, g in zip(outputs, incoming[:count], strict=True)]

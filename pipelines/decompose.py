@@ -15,7 +15,8 @@ from flambeau.pipelines.registry import register_pass
 class Decompose:
     """Replace composite ops by core ops, with the rules that stand with the ops.
 
-    `before=autodiff`: the ops without a VJP rule of their own. `before=lowering`: the ops that the lowering has no rule for.
+    `before=autodiff`: the ops without a VJP rule of their own. `before=lowering`: the ops that the lowering has no
+    rule for.
     """
 
     name = "decompose"

@@ -44,7 +44,7 @@ def _callee(call: ir.Operation) -> str:
 
 
 def inline(block: ir.Block, arguments: list[ir.Value]) -> list[ir.Value]:
-    """Copy the ops of a block to the insertion point, with `arguments` for its arguments; what its terminator returns."""
+    """Copy a block's ops here, with `arguments` for its arguments; gives what its terminator returns."""
     values = dict(zip(block.arguments, arguments, strict=True))
     *body, end = fn.operations(block)
     for op in body:

@@ -61,7 +61,11 @@ def minimum_cut(vertices: Sequence[Vertex]) -> list[int]:
     value, (reachable, _) = networkx.minimum_cut(graph, _SOURCE, _SINK)
     if value >= infinity:
         raise NoCutError(_infinite_path(graph, infinity))
-    return [n for n in range(len(vertices)) if (n, "in") in reachable and (n, "out") in graph and (n, "out") not in reachable]
+    return [
+        n
+        for n in range(len(vertices))
+        if (n, "in") in reachable and (n, "out") in graph and (n, "out") not in reachable
+    ]
 
 
 def _infinite_path(graph: networkx.DiGraph, infinity: float) -> list[int]:

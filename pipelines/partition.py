@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The pass partition: joint function -> @forward and @backward.
 
-What depends on a tangent is backward, what the forward results need is forward; both are read off the data flow. Values that
-the backward takes over are saved: arguments as they are, everything else as extra forward results.
+What depends on a tangent is backward, what the forward results need is forward; both are read off the data flow.
+Values that the backward takes over are saved: arguments as they are, everything else as extra forward results.
 """
 
 from dataclasses import dataclass
@@ -84,7 +84,8 @@ def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
     results = [joint.returned[i] for i in joint.gradients]
     reached = _tangents_that_reach(joint)
     facts = [
-        joint.results[i] | {"flambeau.of_tangents": ir.DenseI64ArrayAttr.get(sorted(reached.get(joint.returned[i], ())))}
+        joint.results[i]
+        | {"flambeau.of_tangents": ir.DenseI64ArrayAttr.get(sorted(reached.get(joint.returned[i], ())))}
         for i in joint.gradients
     ]
     _build(

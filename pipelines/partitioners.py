@@ -56,7 +56,6 @@ def _in_program_order(joint: Joint, values: Iterable[ir.Value]) -> list[ir.Value
     return sorted(values, key=lambda v: order[v])
 
 
-
 # --- Minimum cut -----------------------------------------------------------------------------------------------------
 
 _UNKNOWN_SIZE = 64  # what a `?` dim counts as
@@ -91,8 +90,13 @@ def save_min_cut(joint: Joint) -> list[ir.Value]:
     try:
         return [values[i] for i in minimum_cut(vertices)]
     except NoCutError as error:
-        op = next((o for o in map(joint.producer, (values[i] for i in error.path)) if o is not None), joint.operations[0])
-        raise UnsupportedOpError(op, "the backward needs it, but it can neither be saved nor computed again") from error
+        op = next(
+            (o for o in map(joint.producer, (values[i] for i in error.path)) if o is not None),
+            joint.operations[0],
+        )
+        raise UnsupportedOpError(
+            op, "the backward needs it, but it can neither be saved nor computed again"
+        ) from error
 
 
 def _distances(joint: Joint, forward: set[ir.Value]) -> dict[ir.Value, int]:

@@ -16,9 +16,10 @@ from flambeau.runtime.errors import UnknownBackendError
 
 __all__ = ["ENTRY_POINT_GROUP", "Backend", "CompileFn", "list_backends", "lookup_backend", "register_backend"]
 
-# (module, signature) -> callable: what a backend made from a function does with the IR that its pipeline left. `signature`
-# has the facts of each function by name. Where there are several functions (@forward and @backward), a mapping from their names
-# to callables comes back. They take the arguments one by one, and return a sequence of results.
+# (module, signature) -> callable: what a backend made from a function does with the IR that its pipeline left.
+# `signature` has the facts of each function by name. Where there are several functions (@forward and @backward), a
+# mapping from their names to callables comes back. They take the arguments one by one, and return a sequence of
+# results.
 CompileFn = Callable[[Any, Any], Any]
 
 ENTRY_POINT_GROUP = "flambeau_backends"
@@ -34,7 +35,8 @@ class Backend:
     flags: compiler flags that every compilation for this backend gets.
     device: where the result runs: "local" (the CPU), "vulkan", "cuda", "interpreter", or a name of your own.
     tags: "debug" and "experimental" hide a backend from `list_backends()`.
-    compile_fn: takes the place of IREE: `(module, signature) -> callable`, or a mapping from function names to callables.
+    compile_fn: takes the place of IREE: `(module, signature) -> callable`, or a mapping from function names to
+    callables.
     description: one line for listings.
     """
 

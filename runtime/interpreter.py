@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The reference interpreter of our dialects: each op by its eager PyTorch function.
 
-In: a module of any stage before lowering, and tensors. Out: tensors. It is the oracle of every pass, and executes the debug
-backends. Differentiable: run with grad mode on, PyTorch's autograd sees through it. References are places whose value
-is replaced, never tensors written in place, so inputs are not modified: the updated places are returned by `run`.
+In: a module of any stage before lowering, and tensors. Out: tensors. It is the oracle of every pass, and executes
+the debug backends. Differentiable: run with grad mode on, PyTorch's autograd sees through it. References are places
+whose value is replaced, never tensors written in place, so inputs are not modified: the updated places are returned
+by `run`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
 from flambeau.dialects.types import dtype_name
+from flambeau.runtime.evaluators import FAMILIES
 
 Value = Any  # torch.Tensor, int (index), Place, or whatever a host op returns
 Evaluator = Callable[[SimpleNamespace], Any]
@@ -71,7 +74,6 @@ class Body:
             self._slots[argument] = len(self._slots)
         self._argument_count = len(self._slots)
         operations = [o.operation for o in block.operations]
-        self._results = [self._slot(v) for v in ()]
         self._steps = [self._prepare(o, symbols) for o in operations[:-1]]
         self._results = [self._slot(v) for v in operations[-1].operands]
 
@@ -97,7 +99,9 @@ class Body:
                     values[target] = result
         return [values[slot] for slot in self._results]
 
-    def _prepare(self, op: ir.Operation, symbols: dict[str, Any]) -> tuple[Callable[[list[Value]], Any], list[int]]:
+    def _prepare(
+        self, op: ir.Operation, symbols: dict[str, Any]
+    ) -> tuple[Callable[[list[Value]], Any], list[int]]:
         operands = [self._slot(v) for v in op.operands]
         if op.name == "func.call":
             return _prepare_call(op, operands, symbols), self._new_slots(op)
@@ -118,12 +122,16 @@ class Body:
         evaluator = EVALUATORS.get(op.name)
         if evaluator is None:
             if not cls.aten:
-                raise InterpreterError(f"{op.location}: {op.name} has neither an ATen overload nor an evaluator")
-            return _direct(cls.aten[0], readers, [r.type for r in op.results])
+                raise InterpreterError(
+                    f"{op.location}: {op.name} has neither an ATen overload nor an evaluator"
+                )
+            return _direct(cls.aten[0], readers)
         fixed = {"op": op.opview}
         if len(op.regions):
             fixed["regions"] = [Body(r.blocks[0], symbols) for r in op.regions]
-        return lambda values: evaluator(SimpleNamespace(**fixed, **{k: read(values) for k, read in readers.items()}))
+        return lambda values: evaluator(
+            SimpleNamespace(**fixed, **{k: read(values) for k, read in readers.items()})
+        )
 
     def _reader(self, op: Any, item: Field) -> Callable[[list[Value]], Any]:
         value = getattr(op, item.name)
@@ -142,13 +150,17 @@ class Body:
         return lambda values: value
 
 
-def _prepare_call(op: ir.Operation, operands: list[int], symbols: dict[str, Any]) -> Callable[[list[Value]], Any]:
+def _prepare_call(
+    op: ir.Operation, operands: list[int], symbols: dict[str, Any]
+) -> Callable[[list[Value]], Any]:
     callee = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
     own = None
     if "autograd.backward" in op.attributes:
         own = OwnDerivative(
             forward=lambda *a: _lookup(symbols, callee)(*a),
-            backward=lambda *a: _lookup(symbols, ir.FlatSymbolRefAttr(op.attributes["autograd.backward"]).value)(*a),
+            backward=lambda *a: _lookup(
+                symbols, ir.FlatSymbolRefAttr(op.attributes["autograd.backward"]).value
+            )(*a),
             outputs=ir.IntegerAttr(op.attributes["autograd.outputs"]).value,
             gradient_of=tuple(ir.DenseI64ArrayAttr(op.attributes["autograd.gradient_of"])),
         )
@@ -213,7 +225,12 @@ def overload(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), packet), rest[0] if rest else "default")
 
 
-def _direct(call: AtenCall, readers: dict[str, Callable[[list[Value]], Any]], types: list[ir.Type]) -> Callable[[list[Value]], Any]:
+def _constantly(value: Any) -> Callable[[list[Value]], Any]:
+    return lambda values: value
+
+
+def _direct(call: AtenCall, readers: dict[str, Callable[[list[Value]], Any]]) -> Callable[[list[Value]], Any]:
+    """A call of the ATen overload `call`, its arguments read by field name."""
     function = overload(call.name)
     positional: list[Callable[[list[Value]], Any]] = []
     keyword: dict[str, Callable[[list[Value]], Any]] = {}
@@ -222,12 +239,14 @@ def _direct(call: AtenCall, readers: dict[str, Callable[[list[Value]], Any]], ty
             read = readers[argument]
         else:
             fixed = argument.value if isinstance(argument, Literal) else argument
-            read = lambda values, fixed=fixed: fixed  # noqa: E731
+            read = _constantly(fixed)
         if formal.kwarg_only:
             keyword[formal.name] = read
         else:
             positional.append(read)
-    return lambda values: function(*[r(values) for r in positional], **{k: r(values) for k, r in keyword.items()})
+    return lambda values: function(
+        *[r(values) for r in positional], **{k: r(values) for k, r in keyword.items()}
+    )
 
 
 _INDEX_ARITHMETIC: dict[str, Callable[..., int]] = {
@@ -278,9 +297,27 @@ def dense_to_tensor(attribute: ir.Attribute) -> torch.Tensor:
         return torch.full(shape, attribute.get_splat_value().value, dtype=dtype)
     if dtype == torch.bool:
         return torch.tensor(list(attribute), dtype=dtype).reshape(shape)
-    if dtype in (torch.bfloat16, torch.float16, torch.complex64, torch.complex128):
-        return torch.tensor(list(attribute), dtype=dtype).reshape(shape)
+    if dtype == torch.bfloat16:
+        return _bfloat16_elements(str(attribute)).reshape(shape)
     return torch.tensor(memoryview(attribute).tolist(), dtype=dtype).reshape(shape)
+
+
+def _bfloat16_elements(text: str) -> torch.Tensor:
+    """The elements of a printed dense attribute: the bindings give no access to bf16."""
+    elements = text.partition("dense<")[2].rpartition("> :")[0]
+    if elements.startswith('"0x'):  # long: all bytes as one number
+        return torch.frombuffer(bytearray.fromhex(elements[3:-1]), dtype=torch.bfloat16)
+    numbers = elements.replace("[", " ").replace("]", " ").replace(",", " ").split()
+    # What decimals cannot say (infinities, NaN) is printed as its bits.
+    bits = [int(n, 16) if n.startswith("0x") else None for n in numbers]
+    values = [0.0 if b is not None else float(n) for n, b in zip(numbers, bits, strict=True)]
+    tensor = torch.tensor(values, dtype=torch.bfloat16)
+    for index, pattern in enumerate(bits):
+        if pattern is not None:
+            tensor[index] = torch.tensor(pattern - (pattern >> 15 << 16), dtype=torch.int16).view(
+                torch.bfloat16
+            )
+    return tensor
 
 
 @evaluates("flambeau.dim")
@@ -340,7 +377,7 @@ class _WithHistory(torch.autograd.Function):
         return new.clone()
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
         return g, None
 
 
@@ -370,18 +407,12 @@ def _ref_view(a: SimpleNamespace) -> Place:
     def view(x: torch.Tensor) -> torch.Tensor:
         if evaluator is not None:
             return evaluator(SimpleNamespace(op=None, **{tensor: x}, **fields))  # type: ignore[no-any-return]
-        readers = {k: (lambda values, v=v: v) for k, v in {tensor: x, **fields}.items()}
-        return _direct(cls.aten[0], readers, [])([])  # type: ignore[no-any-return]
+        readers = {k: _constantly(v) for k, v in {tensor: x, **fields}.items()}
+        return _direct(cls.aten[0], readers)([])  # type: ignore[no-any-return]
 
     return ViewPlace(a.ref, view)
 
 
-# The evaluators of the op families register themselves.
-from flambeau.runtime.evaluators import attention as attention  # noqa: E402
-from flambeau.runtime.evaluators import autograd as autograd  # noqa: E402
-from flambeau.runtime.evaluators import convolution as convolution  # noqa: E402
-from flambeau.runtime.evaluators import index as index  # noqa: E402
-from flambeau.runtime.evaluators import pooling as pooling  # noqa: E402
-from flambeau.runtime.evaluators import random as random  # noqa: E402
-from flambeau.runtime.evaluators import reduce as reduce  # noqa: E402
-from flambeau.runtime.evaluators import shape as shape  # noqa: E402
+# The evaluators of the op families, which import `evaluates` from here.
+for _family in FAMILIES:
+    import_module(f"flambeau.runtime.evaluators.{_family}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The oracle: a compiled callable must do to its arguments, its results and their gradients what eager does.
 
-`assert_like_eager` compares everything a caller can see of a call; `assert_gradients` judges float32 gradients against float64.
+`assert_like_eager` compares everything a caller can see of a call; `assert_gradients` judges float32 gradients
+against float64.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +37,9 @@ def assert_like_eager(
 ) -> None:
     """Run `function` and its compiled form on arguments made anew by `make`, and compare what can be seen.
 
-    Compared: outputs (value within `ulps` of the largest element, dtype, strides, requires_grad, is_leaf, whose memory and whose
-    view they are, identity with arguments), all tensors among arguments and leaves after `calls` calls, and gradients
-    of the leaves; for each way in `afterwards` of going on with the outputs.
+    Compared: outputs (value within `ulps` of the largest element, dtype, strides, requires_grad, is_leaf, whose
+    memory and whose view they are, identity with arguments), all tensors among arguments and leaves after `calls`
+    calls, and gradients of the leaves; for each way in `afterwards` of going on with the outputs.
     """
     if compiled is None:
         torch._dynamo.reset()
@@ -174,7 +175,7 @@ def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, 
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, where: str, ulps: int = 16) -> None:
-    """Equal shape and dtype, and values within `ulps` units in the last place of the largest magnitude; integers are equal."""
+    """Equal shape and dtype, values within `ulps` units in the last place of the largest magnitude; integers equal."""
     assert found.dtype == wanted.dtype, f"{where}: dtype {found.dtype}, in eager {wanted.dtype}"
     assert found.shape == wanted.shape, f"{where}: shape {list(found.shape)}, in eager {list(wanted.shape)}"
     if not wanted.is_floating_point() or not ulps:
@@ -204,8 +205,8 @@ def assert_gradients(
 ) -> None:
     """Each tensor's largest error against float64 is at most twice eager's own, or `floor` of its largest element.
 
-    Where the true value is nothing but cancellation (a bias before batch norm: below `floor` of the largest tensor of them
-    all), errors are rounding errors of that larger scale, and `floor` counts from there. No tensor is left out.
+    Where the true value is nothing but cancellation (a bias before batch norm: below `floor` of the largest tensor
+    of them all), errors are rounding errors of that larger scale, and `floor` counts from there. No tensor is left out.
     """
     assert found.keys() == eager.keys() == exact.keys()
     present = [e for e in exact.values() if e is not None and e.numel()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/ops.md: every op by every concern, read from the op classes. `python -m flambeau.tools.list_ops > docs/ops.md`.
+"""Writes docs/ops.md, every op by every concern, from the op classes: python -m flambeau.tools.list_ops > docs/ops.md
 
 Loads no torch.
 """
@@ -14,13 +14,14 @@ _HEAD = """# Ops
 
 Written by `python -m flambeau.tools.list_ops`; a test checks that it is current. What the columns say:
 
-* **op**: its name, with the fields as the builders in `dialects/build.py` take them. Operands are `Tensor`, sizes (an int or
-  an `index` value each) `Size` and `Sizes`; everything else is an attribute.
+* **op**: its name, with the fields as the builders in `dialects/build.py` take them. Operands are `Tensor`, sizes
+  (an int or an `index` value each) `Size` and `Sizes`; everything else is an attribute.
 * **from ATen**: the overloads that the importer turns into the op. A fixed argument stands after the name.
 * **gradient**: the rule in `vjp`; or that `decompose` takes its place; or why there is none.
 * **recompute**: whether a backward may compute the results again. `cheap`, `costly`, or `never`.
-* **lowering**: `direct` is the torch dialect's op of the first ATen name, `rule` a function in `pipelines/lower_to_torch`,
-  `decompose` the op's own rule, and `none` says that nothing compiled comes of it: it is gone before, or stays on the host.
+* **lowering**: `direct` is the torch dialect's op of the first ATen name, `rule` a function in
+  `pipelines/lower_to_torch`, `decompose` the op's own rule, and `none` says that nothing compiled comes of it: it is
+  gone before, or stays on the host.
 """
 
 
@@ -34,7 +35,9 @@ def ops_page() -> str:
             continue
         title = (inspect.getdoc(inspect.getmodule(classes[0])) or "").splitlines()[0]
         parts.append(f"## {family}\n\n{title} (`dialects/ops/{family}.py`)\n")
-        parts.append("| op | what it computes | from ATen | gradient | recompute | lowering |\n|---|---|---|---|---|---|")
+        parts.append(
+            "| op | what it computes | from ATen | gradient | recompute | lowering |\n|---|---|---|---|---|---|"
+        )
         parts += [_row(cls) for cls in classes]
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
@@ -61,7 +64,10 @@ def _description(cls: Any) -> tuple[str, str]:
         return what.strip(), f"none: {cls.vjp.reason}"
     if isinstance(cls.vjp, NoRule):
         return what.strip(), f"no rule: {cls.vjp.reason}"
-    return what.strip(), formula if cls.vjp is not None else f"of the decomposition{': ' + formula if formula else ''}"
+    return (
+        what.strip(),
+        formula if cls.vjp is not None else f"of the decomposition{': ' + formula if formula else ''}",
+    )
 
 
 def _signature(cls: Any) -> str:
@@ -84,7 +90,8 @@ def _aten(cls: Any, call: AtenCall) -> str:
     if list(arguments) == [f.name for f in cls.fields]:
         return call.overload
     shown = [
-        a if isinstance(a, str) and a in fields else repr(a.value if isinstance(a, Literal) else a) for a in arguments
+        a if isinstance(a, str) and a in fields else repr(a.value if isinstance(a, Literal) else a)
+        for a in arguments
     ]
     return f"{call.overload}({', '.join(shown)})"
 

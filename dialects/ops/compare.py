@@ -4,11 +4,10 @@
 import math
 
 from flambeau.dialects import build as b
-from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import ElementwiseOp
-from flambeau.dialects.infer import equal_types
+from flambeau.dialects.infer import equal_types, merge_shapes
 from flambeau.dialects.opdef import Lowering, NotDifferentiable, Result, Tensor, VerificationError, aten
-from flambeau.dialects.types import is_bool, is_float, is_integer, shape_of, tensor_type
+from flambeau.dialects.types import compatible, is_bool, is_float, is_integer, shape_of, tensor_type, with_element
 
 _TRUTH_VALUES = NotDifferentiable("truth values carry no gradient")
 _INTEGERS = NotDifferentiable("integers carry no gradient")
@@ -293,19 +292,14 @@ class WhereOp(ElementwiseOp, name="where"):
         type_ = equal_types("x", "y")(op)
         if not is_bool(op.condition):
             raise VerificationError(f"operand 'condition' must be bool, found {op.condition}")
-        shape = shape_of(equal_types("condition", "other")(_Shapes(op.condition, type_)))
-        return tensor_type(shape, type_.element_type)
+        if not compatible(with_element(op.condition, type_.element_type), type_):
+            raise VerificationError(
+                f"operands 'condition' and 'x' differ in shape: {op.condition} and {type_} (broadcast with flambeau.expand)"
+            )
+        return tensor_type(merge_shapes(shape_of(op.condition), shape_of(type_)), type_.element_type)
 
     def vjp(op, g):
         return {"x": b.where(op.condition, g, 0), "y": b.where(op.condition, 0, g)}
-
-
-class _Shapes:
-    """The condition and the shape it has to have, for `equal_types`."""
-
-    def __init__(self, condition: ir.Type, type_: ir.Type):
-        self.condition = condition
-        self.other = tensor_type(shape_of(type_), condition.element_type)
 
 
 class HeavisideOp(ElementwiseOp, name="heaviside"):

@@ -219,6 +219,7 @@ class RemainderOp(ElementwiseOp, name="remainder"):
     y: Tensor
     out: Result
     aten = ("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
+    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -364,6 +365,7 @@ class Atan2Op(ElementwiseOp, name="atan2"):
     y: Tensor
     out: Result
     aten = "atan2"
+    lowering = Lowering.RULE
     infer = _floating("x", "y")
 
     def vjp(op, g):
@@ -465,6 +467,7 @@ class Logaddexp2Op(ElementwiseOp, name="logaddexp2"):
     y: Tensor
     out: Result
     aten = "logaddexp2"
+    lowering = Lowering.RULE
     infer = _floating("x", "y")
 
     def vjp(op, g):
@@ -881,6 +884,7 @@ class Log2Op(ElementwiseOp, name="log2"):
     x: Tensor
     out: Result
     aten = "log2"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -896,6 +900,7 @@ class Log10Op(ElementwiseOp, name="log10"):
     x: Tensor
     out: Result
     aten = "log10"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -929,6 +934,7 @@ class SinOp(ElementwiseOp, name="sin"):
     x: Tensor
     out: Result
     aten = "sin"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -944,6 +950,7 @@ class CosOp(ElementwiseOp, name="cos"):
     x: Tensor
     out: Result
     aten = "cos"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -959,6 +966,7 @@ class TanOp(ElementwiseOp, name="tan"):
     x: Tensor
     out: Result
     aten = "tan"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -974,6 +982,7 @@ class AsinOp(ElementwiseOp, name="asin"):
     x: Tensor
     out: Result
     aten = "asin"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -989,6 +998,7 @@ class AcosOp(ElementwiseOp, name="acos"):
     x: Tensor
     out: Result
     aten = "acos"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1004,6 +1014,7 @@ class AtanOp(ElementwiseOp, name="atan"):
     x: Tensor
     out: Result
     aten = "atan"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1049,6 +1060,7 @@ class TanhOp(ElementwiseOp, name="tanh"):
     x: Tensor
     out: Result
     aten = "tanh"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1112,6 +1124,7 @@ class ErfOp(ElementwiseOp, name="erf"):
     x: Tensor
     out: Result
     aten = "erf"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):

@@ -455,7 +455,8 @@ class ScatterAddOp(FlambeauOp, name="scatter_add"):
 class EmbeddingOp(FlambeauOp, name="embedding"):
     """Rows of `weight` at the positions `indices`.
 
-    Row `padding_idx` gets no gradient (-1: all do); `scale_grad_by_freq` divides a row's gradient by how often it occurs.
+    Row `padding_idx` gets no gradient (-1: all do); `scale_grad_by_freq` divides a row's gradient by how often it
+    occurs.
 
     Gradient: the rows of g added into zeros at those positions.
     """

@@ -194,6 +194,15 @@ def _infer_edge_pad(op):
     return tensor_type(_padded_shape(op.x, op.padding), op.x.element_type)
 
 
+def _infer_reflection(op):
+    shape = shape_of(op.x)
+    type_ = _infer_edge_pad(op)
+    for dim, pads in _padding(shape, op.padding).items():
+        if shape[dim] != DYNAMIC and max(pads) >= shape[dim]:
+            raise VerificationError(f"'padding' {list(op.padding)} is not smaller than dim {dim} of {op.x}")
+    return type_
+
+
 def _reflected(op):
     """Pad by the elements next to each edge, mirrored at the edge element."""
     x = op.x
@@ -236,7 +245,7 @@ class ReflectionPad1dOp(FlambeauOp, name="reflection_pad1d"):
     aten = "reflection_pad1d"
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
-    infer = _infer_edge_pad
+    infer = _infer_reflection
     decompose = _reflected
 
 
@@ -249,7 +258,7 @@ class ReflectionPad2dOp(FlambeauOp, name="reflection_pad2d"):
     aten = "reflection_pad2d"
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
-    infer = _infer_edge_pad
+    infer = _infer_reflection
     decompose = _reflected
 
 
@@ -262,7 +271,7 @@ class ReflectionPad3dOp(FlambeauOp, name="reflection_pad3d"):
     aten = "reflection_pad3d"
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
-    infer = _infer_edge_pad
+    infer = _infer_reflection
     decompose = _reflected
 
 

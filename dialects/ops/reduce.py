@@ -389,7 +389,7 @@ class LogsumexpOp(FlambeauOp, name="logsumexp"):
 
 
 class VectorNormOp(FlambeauOp, name="vector_norm"):
-    """The norm of order `ord` over `dims`: sum(|x|^ord)^(1/ord), the largest |x| for inf, the number of non-zeros for 0.
+    """The norm of order `ord` over `dims`: sum(|x|^ord)^(1/ord), for inf the largest |x|, for 0 how many are not 0.
 
     Gradient: g * sign(x) * (|x| / out)^(ord - 1), 0 where out is 0; for inf shared by the largest ones.
     """

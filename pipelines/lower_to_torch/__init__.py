@@ -2,23 +2,30 @@
 """The pass lower-to-torch: functional functions of our dialect -> torch dialect, which IREE compiles."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.lower_to_torch import autograd as autograd
-from flambeau.pipelines.lower_to_torch import constant as constant
-from flambeau.pipelines.lower_to_torch import convolution as convolution
-from flambeau.pipelines.lower_to_torch import elementwise as elementwise
-from flambeau.pipelines.lower_to_torch import index as index
-from flambeau.pipelines.lower_to_torch import pooling as pooling
-from flambeau.pipelines.lower_to_torch import random as random
-from flambeau.pipelines.lower_to_torch import rearrange as rearrange
-from flambeau.pipelines.lower_to_torch import reduce as reduce
-from flambeau.pipelines.lower_to_torch import shape as shape
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.registry import register_pass
+
+# The modules with rules, one per op family. A new module adds its name here.
+FAMILIES = (
+    "autograd",
+    "constant",
+    "convolution",
+    "elementwise",
+    "index",
+    "pooling",
+    "random",
+    "rearrange",
+    "reduce",
+    "shape",
+)
+for _family in FAMILIES:
+    import_module(f"{__name__}.{_family}")
 
 _INDEX_ARITHMETIC = {
     "arith.addi": "aten.add.int",

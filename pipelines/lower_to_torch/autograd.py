@@ -7,9 +7,9 @@ from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 @t.lowers("autograd.detach")
 def _detach(o: t.Lowered) -> ir.Value:
-    return o.x  # type: ignore[no-any-return]
+    return o.x
 
 
 @t.lowers("autograd.with_value")
 def _with_value(o: t.Lowered) -> ir.Value:
-    return o.new  # type: ignore[no-any-return]
+    return o.new

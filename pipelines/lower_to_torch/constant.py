@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Lowering of constants and sizes."""
 
-from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_integer, shape_of
+from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.types import dtype_name, shape_of
+from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 
 @t.lowers("flambeau.constant")
 def _constant(o: t.Lowered) -> ir.Value:
-    return ir.Operation.create(
-        "torch.vtensor.literal", results=o.result_types, attributes={"value": literal_attribute(o.value)}
-    ).results[0]
+    value = arith.constant(builtin.signless(o.value.type), _signless(o.value))
+    if dtype_name(o.value.type) == "uint8":
+        # Read from the constant: a constant itself becomes a torch literal, and IREE takes one of uint8 for signed.
+        rank = len(shape_of(o.value.type))
+        value = builtin.read(value, shape_of(value), [], [], lambda: [builtin.loop_index(d) for d in range(rank)])
+    return builtin.from_builtin(value, o.result_types[0])
 
 
-def literal_attribute(value: ir.Attribute) -> ir.Attribute:
-    """The dense attribute with the signed element types that the torch dialect's literals carry."""
-    element = value.type.element_type
-    if not is_integer(element) or str(element) in ("i1", "ui8"):
+def _signless(value: ir.Attribute) -> ir.Attribute:
+    """The same elements, uint8 as the i8 of the same bits."""
+    if dtype_name(value.type) != "uint8":
         return value
-    signed = ir.RankedTensorType.get(value.type.shape, ir.Type.parse(f"s{element}"))
-    if value.is_splat:
-        splat = ir.IntegerAttr.get(signed.element_type, value.get_splat_value().value)
-        return ir.DenseElementsAttr.get_splat(signed, splat)
-    return ir.Attribute.parse(f"dense<{_nested(list(value), shape_of(signed))}> : {signed}")
+    numbers = [n - 256 if n > 127 else n for n in value]
+    return ir.Attribute.parse(f"dense<{_nested(numbers, shape_of(value.type))}> : {builtin.signless(value.type)}")
 
 
 def _nested(values: list[int], shape: list[int]) -> str:

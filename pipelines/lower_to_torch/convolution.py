@@ -83,12 +83,24 @@ class _Windows:
     @property
     def pointwise(self) -> bool:
         """Whether each window is one element: a matrix product, without change of layout."""
-        plain = {*self.kernel, *self.stride} == {1} and not any([*self.padding, *self.output_padding])
-        return plain and self.groups == 1
+        return set(self.kernel) == {1} and not any(self.padding) and self.groups == 1
 
     def reach(self, i: int) -> int:
         """How far a window reaches past its first element."""
         return self.dilation[i] * (self.kernel[i] - 1)
+
+    def phases_fit(self, positions: Sequence[int | ir.Value], sizes: Sequence[int | ir.Value]) -> bool:
+        """Whether the gradient by the input can be made phase by phase: strided, not dilated, static spatial sizes."""
+        if set(self.stride) == {1} or set(self.dilation) != {1} or not _all_static(positions, sizes):
+            return False
+        return all(
+            self.phase_length(i, size) >= count
+            for i, (size, count) in enumerate(zip(sizes, positions, strict=True))
+        )
+
+    def phase_length(self, i: int, size: int) -> int:
+        """How many elements of each phase cover `size` elements after the padding."""
+        return (size - 1 + self.padding[i]) // self.stride[i] + 1
 
     def positions(self, i: int, size: int | ir.Value) -> int | ir.Value:
         """The number of windows on a dim of `size` elements."""
@@ -117,7 +129,7 @@ def _forward(
 ) -> ir.Value:
     """x (N, C, S...), weight (F, C / groups, K...) -> (N, F, T...)."""
     if windows.pointwise:
-        return _pointwise(x, weight, windows, bias, adjoint=False)
+        return _pointwise(_every(x, windows.stride, positions), weight, windows, bias, adjoint=False)
     padded = _pad(_channels_last(x), windows.padding)
     taps = _taps(weight, windows, adjoint=False)
     return _channels_first(_contract(padded, taps, positions, windows.stride, windows.dilation, bias))
@@ -127,11 +139,84 @@ def _input_grad(
     g: ir.Value, weight: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows, bias: ir.Value | None
 ) -> ir.Value:
     """g (N, F, T...), weight (F, C / groups, K...) -> (N, C, S...)."""
-    if windows.pointwise:
-        return _pointwise(g, weight, windows, bias, adjoint=True)
-    spread = _spread(_channels_last(g), sizes, windows)
+    if windows.pointwise and bias is None:
+        return _spread(_pointwise(g, weight, windows, None, adjoint=True), sizes, windows, first=2)
+    if windows.phases_fit(builtin.sizes_of(g)[2:], sizes):
+        return _input_grad_by_phases(g, weight, sizes, windows, bias)
+    spread = _spread(_channels_last(g), sizes, windows, first=1)
     taps = _taps(weight, windows, adjoint=True)
     return _channels_first(_contract(spread, taps, sizes, [1] * windows.rank, windows.dilation, bias))
+
+
+def _input_grad_by_phases(
+    g: ir.Value, weight: ir.Value, sizes: Sequence[int], windows: _Windows, bias: ir.Value | None
+) -> ir.Value:
+    """As `_input_grad`: all input elements with the same place within the stride see the same part of the kernel.
+
+    One plain convolution of g yields all these phases as channels; then they are interleaved.
+    """
+    rank, stride, groups = windows.rank, windows.stride, windows.groups
+    channels = windows.weight[1]
+    taps = _phase_taps(weight, windows)
+    lengths = [windows.phase_length(i, size) for i, size in enumerate(sizes)]
+    low = [k - 1 for k in shape_of(taps)[:rank]]
+    high = [n - count for n, count in zip(lengths, builtin.sizes_of(g)[2:], strict=True)]
+    padded = _pad(_channels_last(g), low, high)
+    if bias is not None:
+        bias = _phase_bias(bias, windows)
+    # Apart, or the transpose below is folded into the convolution.
+    phases = builtin.apart(_contract(padded, taps, lengths, [1] * rank, [1] * rank, bias))
+    # (N, Q..., G s... C/G) -> (N, G, C/G, Q, s, Q, s, ...) -> (N, C, Q s...), less the padding
+    split = [builtin.sizes_of(phases)[0], *lengths, groups, *stride, channels]
+    phases = builtin.expand_shape(
+        phases, [*([i] for i in range(rank + 1)), [*range(rank + 1, 2 * rank + 3)]], split
+    )
+    interleaved = [place for i in range(rank) for place in (1 + i, rank + 2 + i)]
+    phases = builtin.transpose(phases, [0, rank + 1, 2 * rank + 2, *interleaved])
+    phases = _collapse(phases, [[0], [1, 2], *([3 + 2 * i, 4 + 2 * i] for i in range(rank))])
+    shape = [builtin.sizes_of(phases)[0], windows.channels, *sizes]
+    type_ = tensor_type([s if isinstance(s, int) else DYNAMIC for s in shape], phases.type.element_type)
+    return builtin.extract_slice(phases, [0, 0, *windows.padding], shape, [1] * (rank + 2), type_)
+
+
+def _phase_bias(bias: ir.Value, windows: _Windows) -> ir.Value:
+    """The bias (G C/G) for each phase: (G s... C/G)."""
+    groups, channels, rank = windows.groups, windows.weight[1], windows.rank
+    bias = builtin.expand_shape(bias, [[0, 1]], [groups, channels])
+    shape = [groups, *windows.stride, channels]
+    ends = [ir.AffineDimExpr.get(0), ir.AffineDimExpr.get(rank + 1)]
+    maps = [ir.AffineMap.get(rank + 2, 0, ends), ir.AffineMap.get_identity(rank + 2)]
+    out = builtin.empty(shape, bias.type.element_type)
+    (each,) = builtin.generic([bias], [out], maps, ["parallel"] * (rank + 2), lambda value, _: [value])
+    return _collapse(each, [[*range(rank + 2)]])
+
+
+def _phase_taps(weight: ir.Value, windows: _Windows) -> ir.Value:
+    """The weight (F, C / G, K...) flipped as (J..., G, F / G, s... C / G), J = K / s rounded up; zero past the kernel."""
+    rank, element = windows.rank, weight.type.element_type
+    features, channels, *kernel = windows.weight
+    stride, groups = windows.stride, windows.groups
+    length = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
+    shape = [*length, groups, features // groups, *stride, channels]
+
+    def body(_: ir.Value) -> list[ir.Value]:
+        loops = [builtin.loop_index(i) for i in range(len(shape))]
+        feature = arith.addi(arith.muli(loops[rank], _index(features // groups)), loops[rank + 1])
+        inside, place = None, []
+        for i in range(rank):
+            part = arith.muli(arith.subi(_index(length[i] - 1), loops[i]), _index(stride[i]))
+            tap = arith.addi(part, loops[rank + 2 + i])
+            here = arith.cmpi(arith.CmpIPredicate.slt, tap, _index(kernel[i]))
+            inside = here if inside is None else arith.andi(inside, here)
+            place.append(arith.minsi(tap, _index(kernel[i] - 1)))
+        operands = [weight, feature, loops[-1], *place]
+        value = ir.Operation.create("tensor.extract", results=[element], operands=operands).results[0]
+        return [arith.select(inside, value, arith.constant(element, 0.0))]
+
+    out = builtin.empty(shape, element)
+    each = ir.AffineMap.get_identity(len(shape))
+    (taps,) = builtin.generic([], [out], [each], ["parallel"] * len(shape), body)
+    return builtin.apart(_collapse(taps, [*([i] for i in range(rank + 2)), [*range(rank + 2, 2 * rank + 3)]]))
 
 
 def _pointwise(
@@ -295,38 +380,50 @@ def _window_places(
     ]
 
 
-def _spread(g: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows) -> ir.Value:
-    """g (N, T..., F) with stride - 1 zeros between its elements and zeros around: (N, S + reach..., F).
+def _every(x: ir.Value, stride: list[int], positions: Sequence[int | ir.Value]) -> ir.Value:
+    """x (N, C, S...) at every stride-th place: (N, C, T...)."""
+    if set(stride) == {1}:
+        return x
+    sizes = [*builtin.sizes_of(x)[:2], *positions]
+    shape = [s if isinstance(s, int) else DYNAMIC for s in sizes]
+    type_ = tensor_type(shape, x.type.element_type)
+    # Apart, because a matrix product that reads with a stride does not vectorize.
+    return builtin.apart(builtin.extract_slice(x, [0] * len(sizes), sizes, [1, 1, *stride], type_))
 
-    A plain convolution of this with the flipped kernel is the gradient by the input of `sizes`.
+
+def _spread(g: ir.Value, sizes: Sequence[int | ir.Value], windows: _Windows, *, first: int) -> ir.Value:
+    """g with stride - 1 zeros between its elements and zeros around, so that T becomes S + reach.
+
+    The spatial dims start with dim `first`. A plain convolution of this with the flipped kernel is the gradient by the
+    input of `sizes`.
     """
     rank, element = windows.rank, g.type.element_type
-    batch, *positions, features = builtin.sizes_of(g)
+    all_sizes = builtin.sizes_of(g)
+    positions = all_sizes[first : first + rank]
     before = [windows.reach(i) - windows.padding[i] for i in range(rank)]
     targets = [_add(s, windows.reach(i)) for i, s in enumerate(sizes)]
     if set(windows.stride) == {1} and min(before) >= 0 and _all_static(targets, positions):
         after = [t_ - p - lo for t_, p, lo in zip(targets, positions, before, strict=True)]
         if min(after) >= 0:
-            return _pad(g, before, after)
+            return _pad(g, before, after, first=first)
     zero = arith.constant(element, 0.0)
 
     def body(_: ir.Value) -> list[ir.Value]:
         inside: ir.Value | None = None
-        places = []
+        where = [builtin.loop_index(i) for i in range(rank + 2)]
         for i in range(rank):
-            offset = _add(builtin.loop_index(1 + i), -before[i])
+            offset = _add(where[first + i], -before[i])
             place = arith.floordivsi(offset, _index(windows.stride[i])) if windows.stride[i] > 1 else offset
             last = _add(_as_value(positions[i]), -1)
             clamped = arith.maxsi(arith.minsi(place, last), _index(0))
             # Also false where the stride skips: there the offset is not that of the clamped place.
             here = arith.cmpi(arith.CmpIPredicate.eq, arith.muli(clamped, _index(windows.stride[i])), offset)
             inside = here if inside is None else arith.andi(inside, here)
-            places.append(clamped)
-        where = [builtin.loop_index(0), *places, builtin.loop_index(rank + 1)]
+            where[first + i] = clamped
         value = ir.Operation.create("tensor.extract", results=[element], operands=[g, *where]).results[0]
         return [arith.select(inside, value, zero)]
 
-    out = builtin.empty([batch, *targets, features], element)
+    out = builtin.empty([*all_sizes[:first], *targets, *all_sizes[first + rank :]], element)
     each = ir.AffineMap.get_identity(rank + 2)
     return builtin.generic([], [out], [each], ["parallel"] * (rank + 2), body)[0]
 
@@ -406,12 +503,14 @@ def _channels_first(x: ir.Value) -> ir.Value:
     return builtin.transpose(x, [0, x.type.rank - 1, *range(1, x.type.rank - 1)])
 
 
-def _pad(x: ir.Value, low: Sequence[int], high: Sequence[int] | None = None) -> ir.Value:
-    """Zeros around the spatial dims of x (N, S..., C)."""
+def _pad(x: ir.Value, low: Sequence[int], high: Sequence[int] | None = None, *, first: int = 1) -> ir.Value:
+    """Zeros around the spatial dims of x, which start with dim `first`."""
     high = low if high is None else high
     if not any([*low, *high]):
         return x
-    return builtin.pad(x, [0, *low, 0], [0, *high, 0], 0.0)
+    before, after = [0] * x.type.rank, [0] * x.type.rank
+    before[first : first + len(low)], after[first : first + len(low)] = low, high
+    return builtin.pad(x, before, after, 0.0)
 
 
 def _split_channels(x: ir.Value, groups: int) -> ir.Value:

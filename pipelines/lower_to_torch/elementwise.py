@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Lowering of pointwise ops that torch-mlir has no form of, or has one only for some element types."""
 
+import math
 from collections.abc import Callable
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_integer, is_unsigned, shape_of, with_element
+from flambeau.dialects.types import is_float64, is_integer, is_unsigned, shape_of, with_element
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin as bt
 from flambeau.pipelines.lower_to_torch import torch_builder as t
@@ -38,7 +39,7 @@ def _copysign(o: t.Lowered) -> ir.Value:
 def _floor_divide(o: t.Lowered) -> ir.Value:
     type_ = o.op.out.type
     if not is_unsigned(type_):
-        return t.call("aten.floor_divide", [o.x, o.y], *o.result_types)  # type: ignore[no-any-return]
+        return t.call("aten.floor_divide", [o.x, o.y], *o.result_types)
     wide = with_element(type_, ir.IntegerType.get_signless(32))
     quotient = t.call("aten.floor_divide", [_cast(o.x, wide), _cast(o.y, wide)], t.torch_type(wide))
     return _cast(quotient, type_)
@@ -48,13 +49,13 @@ def _floor_divide(o: t.Lowered) -> ir.Value:
 def _pow(o: t.Lowered) -> ir.Value:
     if is_integer(o.op.out.type):
         raise UnsupportedOpError(o.op.operation, "powers of integers are lowered only with a fixed exponent")
-    return t.call("aten.pow.Tensor_Tensor", [o.x, o.y], *o.result_types)  # type: ignore[no-any-return]
+    return t.call("aten.pow.Tensor_Tensor", [o.x, o.y], *o.result_types)
 
 
 @t.lowers("flambeau.pow_scalar")
 def _pow_scalar(o: t.Lowered) -> ir.Value:
     if not is_integer(o.op.out.type):
-        return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(o.exponent)], *o.result_types)  # type: ignore[no-any-return]
+        return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(o.exponent)], *o.result_types)
     if o.exponent < 1 or o.exponent != int(o.exponent):
         raise UnsupportedOpError(
             o.op.operation, "powers of integers are lowered only with a positive integer exponent"
@@ -69,3 +70,62 @@ def _pow_scalar(o: t.Lowered) -> ir.Value:
             square = t.call("aten.mul.Tensor", [square, square], *o.result_types)
     assert power is not None
     return power
+
+
+# IREE approximates these in f32 and has nothing for f64.
+_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "erf", "logaddexp2")
+
+
+@t.lowers(*(f"flambeau.{name}" for name in _F32_ONLY))
+def _f32_only(o: t.Lowered) -> ir.Value:
+    if is_float64(o.op.out.type):
+        raise UnsupportedOpError(o.op.operation, "there is no compiled form of it for float64")
+    return _same_name(o)
+
+
+def _same_name(o: t.Lowered) -> ir.Value:
+    name = o.op.operation.name.replace("flambeau.", "aten.")
+    operands = [getattr(o, item.name) for item in o.op.fields]
+    return t.call(name, operands, *o.result_types)  # type: ignore[no-any-return]
+
+
+def _with_number(name: str, x: ir.Value, value: float) -> ir.Value:
+    """`aten.<name>.Scalar` of a tensor and a number."""
+    alpha = [t.int_(1)] if name in ("add", "sub") else []
+    return t.call(f"aten.{name}.Scalar", [x, t.float_(value), *alpha], x.type)  # type: ignore[no-any-return]
+
+
+@t.lowers("flambeau.log2", "flambeau.log10")
+def _log(o: t.Lowered) -> ir.Value:
+    base = 2.0 if o.op.operation.name == "flambeau.log2" else 10.0
+    if base == 2.0 and not is_float64(o.op.out.type):
+        return _same_name(o)
+    return _with_number("mul", t.call("aten.log", [o.x], *o.result_types), 1.0 / math.log(base))
+
+
+@t.lowers("flambeau.tanh")
+def _tanh(o: t.Lowered) -> ir.Value:
+    if not is_float64(o.op.out.type):
+        return _same_name(o)
+    # (e^2x - 1) / (e^2x + 1), which is 1 to the last bit where |x| is over 20.
+    x = t.call("aten.clamp", [o.x, t.float_(-20.0), t.float_(20.0)], *o.result_types)
+    grown = t.call("aten.expm1", [_with_number("mul", x, 2.0)], *o.result_types)
+    return t.call("aten.div.Tensor", [grown, _with_number("add", grown, 2.0)], *o.result_types)  # type: ignore[no-any-return]
+
+
+@t.lowers("flambeau.remainder")
+def _remainder(o: t.Lowered) -> ir.Value:
+    type_ = o.op.out.type
+    if not is_float64(type_):
+        return t.call("aten.remainder.Tensor", [o.x, o.y], *o.result_types)  # type: ignore[no-any-return]
+    truth = t.torch_type(with_element(type_, ir.IntegerType.get_signless(1)))
+
+    def test(name: str, value: ir.Value) -> ir.Value:
+        return t.call(f"aten.{name}.Scalar", [value, t.float_(0.0)], truth)  # type: ignore[no-any-return]
+
+    # fmod has the sign of x; where that is not the sign of y, one y more.
+    rest = t.call("aten.fmod.Tensor", [o.x, o.y], *o.result_types)
+    other_sign = t.call("aten.logical_xor", [test("lt", rest), test("lt", o.y)], truth)
+    wrong = t.call("aten.logical_and", [test("ne", rest), other_sign], truth)
+    more = t.call("aten.add.Tensor", [rest, o.y, t.int_(1)], *o.result_types)
+    return t.call("aten.where.self", [wrong, more, rest], *o.result_types)  # type: ignore[no-any-return]

@@ -174,7 +174,9 @@ def _sort(o: t.Lowered) -> list[ir.Value | None]:
     values, indices = _sort_in_place(o, unsorted)
     if not list(o.op.values.uses):
         indices = _after(values, indices)
-    return [builtin.from_builtin(v, type_) for v, type_ in zip((values, indices), o.result_types, strict=True)]
+    return [
+        builtin.from_builtin(v, type_) for v, type_ in zip((values, indices), o.result_types, strict=True)
+    ]
 
 
 def _positions_along(x: ir.Value, dim: int) -> ir.Value:

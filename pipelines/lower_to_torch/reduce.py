@@ -28,8 +28,8 @@ def _in_f32(o: t.Lowered, compute: Callable[[ir.Value, ir.RankedTensorType, ir.T
         if is_unsigned(source):
             # torch-mlir's own extension of ui8 is that of a signed number.
             source = with_element(source, result.element_type)
-            return compute(_cast(o.x, source), source, result.element_type)  # type: ignore[no-any-return]
-        return compute(o.x, source, result.element_type)  # type: ignore[no-any-return]
+            return compute(_cast(o.x, source), source, result.element_type)
+        return compute(o.x, source, result.element_type)
     wide = with_element(source, ir.F32Type.get())
     return _cast(compute(_cast(o.x, wide), wide, wide.element_type), result)
 
@@ -50,8 +50,9 @@ def _one_dim_at_a_time(
     """Reduce `x`, of type `source`, by steps along one dim each; neighbouring dims are made one first.
 
     IREE builds wrong code for reductions over several dims: fused with a consumer that broadcasts the result back it
-    computes wrong numbers (Vulkan, dims that are no neighbours) or overruns its stack (CPU, dynamic sizes), and a product with
-    something broadcast does not compile ("invalid accumulator/result vector shape"). `reduce(x, dim, type)` is one step.
+    computes wrong numbers (Vulkan, dims that are no neighbours) or overruns its stack (CPU, dynamic sizes), and a
+    product with something broadcast does not compile ("invalid accumulator/result vector shape"). `reduce(x, dim,
+    type)` is one step.
     """
     rank = source.rank
     gone = {d % rank for d in dims} if dims else set(range(rank))
@@ -100,10 +101,10 @@ def _reduce(
     negation = x.owner.operation if isinstance(x, ir.OpResult) else None
     if negation is not None and negation.name == "torch.aten.neg" and is_float(source):
         total = _reduce(o, name, negation.operands[0], dtype, element, source)
-        return t.call("aten.neg", [total], total.type)  # type: ignore[no-any-return]
+        return t.call("aten.neg", [total], total.type)
 
     def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
-        return t.call(name, [value, t.ints([dim]), t.bool_(False), dtype], type_)  # type: ignore[no-any-return]
+        return t.call(name, [value, t.ints([dim]), t.bool_(False), dtype], type_)
 
     return _one_dim_at_a_time(x, source, o.dims, o.keepdim, element, reduce)
 
@@ -121,7 +122,7 @@ def _sum(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.mean")
 def _mean(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
-        return o.x  # type: ignore[no-any-return]
+        return o.x
     return _in_f32(
         o, lambda x, source, element: _reduce(o, "aten.mean.dim", x, t.dtype_(element), element, source)
     )
@@ -135,9 +136,9 @@ def _prod(o: t.Lowered) -> ir.Value:
     def compute(x: ir.Value, source: ir.RankedTensorType, element: ir.Type) -> ir.Value:
         type_ = t.torch_type(with_element(o.op.out.type, element))
         if o.dim is None:
-            return t.call("aten.prod", [x, t.dtype_(element)], type_)  # type: ignore[no-any-return]
+            return t.call("aten.prod", [x, t.dtype_(element)], type_)
         arguments = [x, t.int_(o.dim), t.bool_(o.keepdim), t.dtype_(element)]
-        return t.call("aten.prod.dim_int", arguments, type_)  # type: ignore[no-any-return]
+        return t.call("aten.prod.dim_int", arguments, type_)
 
     return _in_f32(o, compute)
 
@@ -149,7 +150,7 @@ def _cumsum(o: t.Lowered) -> ir.Value:
 
     def compute(x: ir.Value, source: ir.RankedTensorType, element: ir.Type) -> ir.Value:
         type_ = t.torch_type(with_element(o.op.out.type, element))
-        return t.call("aten.cumsum", [x, t.int_(o.dim), t.dtype_(element)], type_)  # type: ignore[no-any-return]
+        return t.call("aten.cumsum", [x, t.int_(o.dim), t.dtype_(element)], type_)
 
     return _in_f32(o, compute)
 
@@ -157,11 +158,11 @@ def _cumsum(o: t.Lowered) -> ir.Value:
 @t.lowers("flambeau.amax", "flambeau.amin")
 def _extreme(o: t.Lowered) -> ir.Value:
     if not shape_of(o.op.x.type):
-        return o.x  # type: ignore[no-any-return]
+        return o.x
     name = o.op.operation.name.replace("flambeau.", "aten.")
 
     def reduce(value: ir.Value, dim: int, type_: ir.Type) -> ir.Value:
-        return t.call(name, [value, t.ints([dim]), t.bool_(False)], type_)  # type: ignore[no-any-return]
+        return t.call(name, [value, t.ints([dim]), t.bool_(False)], type_)
 
     source = o.op.x.type
     return _one_dim_at_a_time(o.x, source, o.dims, o.keepdim, source.element_type, reduce)

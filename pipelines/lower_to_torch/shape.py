@@ -106,7 +106,8 @@ def _product(sizes: Sequence[int], dims: Sequence[int]) -> int:
 def _match(have: Sequence[Symbol], want: Sequence[Symbol]) -> Groups:
     """Pairs of neighbouring old and new dims that hold the same elements, as fine as the symbols prove.
 
-    Where one pair of prefixes (or of suffixes) has equal products, a group may end: the longest chain of such places is taken.
+    Where one pair of prefixes (or of suffixes) has equal products, a group may end: the longest chain of such places
+    is taken.
     """
     if not have or not want:
         return []
@@ -219,10 +220,11 @@ def _slice_scatter(o: t.Lowered) -> ir.Value:
 def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
     """`x` with `src` at a place that is all of `x` except along `o.dim`.
 
-    Into a fill, `src` is inserted. IREE inserts in place, and where one tensor is the base of several inserts it loses the
-    first; only of fills does it make as many as are needed. Elsewhere each element is chosen from `x` or `src`.
+    Into a fill, `src` is inserted. IREE inserts in place, and where one tensor is the base of several inserts it
+    loses the first; only of fills does it make as many as are needed. Elsewhere each element is chosen from `x` or
+    `src`.
     """
-    offsets, sizes, strides = place
+    _, sizes, _ = place
     src = builtin.cast(src, tensor_type([_static(s) for s in sizes], src.type.element_type))
     whole = builtin.sizes_of(x)
     value = fill_value(o.op.x)
@@ -250,7 +252,7 @@ def fill_value(x: ir.Value) -> int | float | None:
         cls = OPS.get(op.name)
         if op.name == "flambeau.constant":
             value = op.attributes["value"]
-            return value.get_splat_value().value if value.is_splat else None  # type: ignore[no-any-return]
+            return value.get_splat_value().value if value.is_splat else None
         if cls is None or not cls.view:
             return None
         x = op.operands[0]

@@ -30,7 +30,9 @@ def _expand(a: SimpleNamespace) -> torch.Tensor:
     if a.op is not None:
         for dim, known in enumerate(shape_of(a.op.x)):
             if known == DYNAMIC and a.x.shape[dim] != a.shape[added + dim]:
-                raise ValueError(f"expand: dim {dim}, a `?`, is {a.x.shape[dim]}, which cannot become {a.shape[added + dim]}")
+                raise ValueError(
+                    f"expand: dim {dim}, a `?`, is {a.x.shape[dim]}, which cannot become {a.shape[added + dim]}"
+                )
     return a.x.expand(a.shape)  # type: ignore[no-any-return]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The samples of a family as compiled functions: lower-to-torch, then IREE for the CPU, one artefact for all of them."""
+"""The samples of a family as compiled functions: lower-to-torch, then IREE for the CPU, one artefact for them all."""
 
 import functools
 from collections.abc import Collection, Sequence

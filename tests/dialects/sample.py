@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What the op harness tests: one `Sample` is an op with arguments. In: samples. Out: functions of one op, and references.
+"""What the op harness tests: a `Sample` is an op with arguments. In: samples. Out: functions of one op, references.
 
 A sample's arguments are the op's fields in declared order: torch tensors for operands (lists for variadic ones), torch
 dtypes for `DType`, MLIR text for `Raw`, ints for sizes, Python values for other attributes.

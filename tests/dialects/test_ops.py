@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled code; static and with `?`."""
+"""Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled; static and `?`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,8 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.opdef import OPS
+from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
+from flambeau.dialects.types import is_float
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.autodiff import differentiate
 from flambeau.pipelines.decompose import Decompose
@@ -23,6 +24,7 @@ SAMPLES = [sample for samples in FAMILIES.values() for sample in samples]
 
 # Ops that stand outside this harness, and where they are tested.
 ELSEWHERE = {
+    "flambeau.dim": "tests/dialects/test_constants.py",
     "flambeau.ref_new": "tests/pipelines",
     "flambeau.ref_view": "tests/pipelines",
     "flambeau.ref_load": "tests/pipelines",
@@ -33,7 +35,7 @@ ELSEWHERE = {
 
 
 def cases(where: Callable[[Sample], object] = lambda sample: True) -> list[Any]:
-    """Parameters (sample, dynamic) for the samples that `where` accepts, static and, unless they say no, with `?` dims."""
+    """Parameters (sample, dynamic) for the samples that `where` accepts: static, and unless they say no with `?` dims."""
     return [
         pytest.param(sample, dynamic, id=f"{family}-{sample}-{'dynamic' if dynamic else 'static'}")
         for family, samples in FAMILIES.items()
@@ -165,6 +167,29 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
     with torch.no_grad():
         found = run(module, [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments])
     close(found, [o.detach() for o in outputs], sample.grad_tolerance, "output or gradient")
+
+
+def test_rules_emit_ops_with_rules():
+    """What a VJP rule emits is differentiable itself, or takes and gives no floats, or says why it is not."""
+    cut: set[str] = set()
+    for sample in {s.op: s for s in reversed(SAMPLES) if s.differentiable()}.values():
+        module = single(sample, as_float64(sample.values()), dynamic=False)
+        Decompose().run(module)
+        known = {op.name for op in fn.operations(fn.entry_block(fn.functions(module)[0]))}
+        differentiate(fn.functions(module)[0])
+        for op in fn.operations(fn.entry_block(fn.functions(module)[0])):
+            if op.name.startswith(("arith.", "func.")) or op.name in known:
+                continue
+            cls = OPS[op.name]
+            floats = [all(is_float(v.type) for v in side) for side in (op.operands, op.results)]
+            through = len(op.operands) > 0 and all(floats)
+            if isinstance(cls.vjp, NoRule) or (isinstance(cls.vjp, NotDifferentiable) and through):
+                cut.add(f"{sample.op} emits {op.name}")
+    assert cut == set(STOPS)
+
+
+# Rules whose gradient cannot be differentiated again.
+STOPS: dict[str, str] = {}
 
 
 def seeds(function: Any) -> list[int]:

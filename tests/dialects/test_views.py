@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes through random chains of views: as references, functionalized and compiled, against PyTorch's in-place write."""
+"""Writes through random chains of views: references, functionalized and compiled, against PyTorch's in-place write."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -197,7 +197,7 @@ def test_write_through_views(seed, dynamic):
 
 
 def test_compiled_writes_through_views():
-    samples = [(*sample(seed), dynamic) for seed in range(12) for dynamic in (False, True)]
+    samples = [(*sample(seed), dynamic) for seed in range(6) for dynamic in (False, True)]
     module = ir.Module.create()
     for index, (chain, tensors, _, dynamic) in enumerate(samples):
         add_function(module, f"f{index}", chain, tensors, dynamic)
@@ -218,7 +218,7 @@ def test_several_writes_to_one_tensor_do_not_meet():
 
     def body(x: ir.Value, i: ir.Value, v: ir.Value) -> list[ir.Value]:
         results = []
-        for base in (x, b.tanh(x), b.zeros_like(x)):
+        for base in (b.tanh(x), b.zeros_like(x)):
             results += [
                 b.index_add(base, 0, i, v),
                 b.index_add(base, 0, i, b.neg(v)),
@@ -295,7 +295,8 @@ def test_expand_of_dynamic_and_unit_dims():
 def test_expand_refuses_a_dynamic_dim_that_would_repeat():
     module = ir.Module.parse("""
       func.func @f(%x: tensor<?xf32>, %n: index) -> tensor<?xf32> {
-        %0 = "flambeau.expand"(%x, %n) {operandSegmentSizes = array<i32: 1, 1>, shape = array<i64: -1>} : (tensor<?xf32>, index) -> tensor<?xf32>
+        %0 = "flambeau.expand"(%x, %n) {operandSegmentSizes = array<i32: 1, 1>, shape = array<i64: -1>}
+          : (tensor<?xf32>, index) -> tensor<?xf32>
         return %0 : tensor<?xf32>
       }""")
     with pytest.raises(ValueError, match="dim 0, a `\\?`, is 1, which cannot become 3"):

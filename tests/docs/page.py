@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs the code blocks of a Markdown page. In: a page. Out: what differs from what the page shows, or the page made true.
+"""Runs the code blocks of a Markdown page. In: a page. Out: what differs from what it shows, or the page made true.
 
 What the words after a block's language mean (they do not show in the rendered page):
 
 * `mlir`: must be valid. `mlir after="--cse"`: what `flambeau-opt --cse` makes of the block before it.
 * `python run`: is run as a program; `python run fails` must end with an error. `name=file.py` says how it is called.
 * `sh run`, `sh run fails`: is run by the shell, in a copy of the checkout.
-* `append=FILE`, `file=FILE`, `after=FILE:TEXT`: the block goes into that file of the copy: at its end, as the whole file, or
-  after the first line that holds TEXT.
+* `append=FILE`, `file=FILE`, `after=FILE:TEXT`: the block goes into that file of the copy: at its end, as the whole
+  file, or after the first line that holds TEXT.
 * `text` after a block that was run: its output. `...` stands for anything, as in doctest.
 
 Other blocks are for reading only.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The documentation is true: its code runs, and what it shows is what comes out. `ACCEPT=1` rewrites the pages instead."""
+"""The documentation is true: its code runs, and what it shows is what comes out.
+
+`ACCEPT=1` rewrites the pages instead.
+"""
 
 import os
 import shutil

@@ -90,7 +90,12 @@ func.func @main(%x: X) -> X {
 
 @pytest.mark.parametrize(
     ("rows", "columns", "rung", "fused"),
-    [("4", "8", "O2", True), ("?", "8", "O2", True), ("4", "?", "O2-no-fusion", False), ("?", "?", "O2", False)],
+    [
+        ("4", "8", "O2", True),
+        ("?", "8", "O2", True),
+        ("4", "?", "O2-no-fusion", False),
+        ("?", "?", "O2", False),
+    ],
 )
 def test_reductions_over_dynamic_dims_are_not_fused(rows: str, columns: str, rung: str, fused: bool) -> None:
     """IREE would need a stack buffer of unknown size: it refuses one unknown factor, and miscounts two."""

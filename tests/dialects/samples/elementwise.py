@@ -28,8 +28,8 @@ def nonzero(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
     return torch.randint(1, 10, shape, dtype=dtype) * (1 - 2 * torch.randint(0, 2, shape, dtype=dtype))
 
 
-def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, **options: Any) -> list[Sample]:
-    """A function on numbers between `low` and `high`, on special values, in other precisions, and empty."""
+def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f64: bool = True, **options: Any) -> list[Sample]:
+    """A function on numbers between `low` and `high`, on special values, in other precisions (compiled if `f64`), and empty."""
 
     def between(*shape: int) -> torch.Tensor:
         return torch.rand(*shape) * (high - low) + low
@@ -37,7 +37,7 @@ def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, *
     samples = [
         Sample(op, lambda: [between(3, 4)], grad2=True, **options),
         Sample(op, lambda: [between(5).bfloat16()], grad=(), dynamic=False, id="bf16", **options),
-        Sample(op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **options),
+        Sample(op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})),
         Sample(op, lambda: [between(0, 2)], dynamic=False, id="empty", **options),
     ]
     if special:
@@ -45,13 +45,13 @@ def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, *
     return samples
 
 
-def binary(op: str, make: Any = None, extra: Sequence[Any] = (), **options: Any) -> list[Sample]:
+def binary(op: str, make: Any = None, extra: Sequence[Any] = (), f64: bool = True, **options: Any) -> list[Sample]:
     """A function of two tensors: normal numbers, all pairs of special values, other precisions, rank 0."""
     make = make or torch.randn
     return [
         Sample(op, lambda: [make(3, 4), make(3, 4), *extra], grad2=True, **options),
         Sample(op, lambda: [make(5).bfloat16(), make(5).bfloat16(), *extra], grad=(), dynamic=False, id="bf16", **options),
-        Sample(op, lambda: [make(5).double(), make(5).double(), *extra], grad=(), dynamic=False, id="f64", **options),
+        Sample(op, lambda: [make(5).double(), make(5).double(), *extra], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})),
         Sample(op, lambda: [make(()), make(()), *extra], dynamic=False, id="scalar", **options),
         Sample(op, lambda: [*pairs(), *extra], dynamic=False, id="special", **options),
     ]
@@ -121,12 +121,12 @@ SAMPLES = [
     *on_integers("fmax"),
     *binary("fmin"),
     *on_integers("fmin"),
-    *binary("atan2"),
+    *binary("atan2", f64=False),
     *binary("copysign"),
     *binary("hypot"),
     *binary("xlogy", positive),
     *binary("logaddexp"),
-    *binary("logaddexp2"),
+    *binary("logaddexp2", f64=False),
     Sample("lerp", lambda: [torch.randn(3, 4), torch.randn(3, 4), torch.rand(3, 4)], grad2=True),
     Sample("lerp", lambda: [torch.randn(6), torch.randn(6), torch.randn(6) * 3], id="outside"),
     Sample("addcmul", lambda: [torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4), 0.3], grad2=True),
@@ -167,19 +167,19 @@ SAMPLES = [
     *unary("log10", 0.1, 4.0),
     *unary("log1p", -0.9, 4.0),
     Sample("log1p", lambda: [torch.tensor([1e-7, -1e-5, 1e-3])], id="near 0"),
-    *unary("sin"),
-    *unary("cos"),
-    *unary("tan", -1.4, 1.4),
-    *unary("asin", -0.99, 0.99),
-    *unary("acos", -0.99, 0.99),
-    *unary("atan"),
+    *unary("sin", f64=False),
+    *unary("cos", f64=False),
+    *unary("tan", -1.4, 1.4, f64=False),
+    *unary("asin", -0.99, 0.99, f64=False),
+    *unary("acos", -0.99, 0.99, f64=False),
+    *unary("atan", f64=False),
     *unary("sinh"),
     *unary("cosh"),
     *unary("tanh"),
     *unary("asinh"),
     *unary("acosh", 1.1, 4.0),
     *unary("atanh", -0.99, 0.99),
-    *unary("erf"),
+    *unary("erf", f64=False),
     *unary("erfc"),
     *unary("erfinv", -0.99, 0.99),
     *unary("logit", 0.05, 0.95),

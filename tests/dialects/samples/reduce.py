@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Samples of reductions and scans: over one, several and all dims, of rank-0 and empty tensors, with ties, zeros and NaN."""
+"""Samples of reductions and scans: one, several and all dims, rank-0 and empty tensors, ties, zeros and NaN."""
 
 from typing import Any
 

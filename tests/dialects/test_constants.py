@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Sizes as values: `flambeau.dim`, whose result is an index and no tensor."""
+
+import pytest
+import torch
+
+from flambeau.dialects import create_context
+from flambeau.dialects.bindings import ir
+from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.runtime import interpreter
+from flambeau.runtime.backends import lookup_backend
+from flambeau.runtime.devices import find_device
+from flambeau.runtime.executable import Executable, ResultSpec
+from flambeau.runtime.iree_compiler import compile_module
+
+
+@pytest.fixture(autouse=True)
+def context():
+    with create_context() as context, ir.Location.unknown():
+        yield context
+
+
+def test_dim_of_static_and_dynamic_dims():
+    module = ir.Module.parse("""
+      func.func @f(%x: tensor<?x3xf32>) -> (index, index) {
+        %0 = "flambeau.dim"(%x) {index = 0 : i64} : (tensor<?x3xf32>) -> index
+        %1 = "flambeau.dim"(%x) {index = 1 : i64} : (tensor<?x3xf32>) -> index
+        return %0, %1 : index, index
+      }""")
+    x = torch.randn(5, 3)
+    assert interpreter.run(module, "f", [x]) == [5, 3]
+    LowerToTorch().run(module)
+    backend = lookup_backend("cpu")
+    executable = Executable(compile_module(str(module), backend), find_device(backend, "local-sync"))
+    assert executable.function("f", [ResultSpec(None), ResultSpec(None)])([x]) == [5, 3]
+
+
+def test_dim_out_of_range_is_refused():
+    with pytest.raises(ir.MLIRError, match="index 2 is out of range"):
+        ir.Module.parse("""
+          func.func @f(%x: tensor<?x3xf32>) -> index {
+            %0 = "flambeau.dim"(%x) {index = 2 : i64} : (tensor<?x3xf32>) -> index
+            return %0 : index
+          }""")

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Whole models: inference and three steps of training are as good as eager's in float32, judged against float64."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import flambeau
+from flambeau.frontend.execution import bytecode
+from flambeau.runtime.backends import lookup_backend
+from flambeau.runtime.devices import find_device
+from flambeau.runtime.errors import BackendNotAvailableError
+from flambeau.runtime.iree_compiler import compile_module
+from tests.frontend.models import MODELS, Batch
+from tests.oracle import assert_gradients, weights_like
+
+RUNGS = ("imported", "functional", "partitioned", "cpu")
+
+
+def batches(name: str, dynamic: bool) -> list[Batch]:
+    model = MODELS[name]
+    generator = torch.Generator().manual_seed(1)
+    sizes = model.dynamic_sizes if dynamic else (model.static_size,) * 3
+    return [model.batch(size, generator) for size in sizes]
+
+
+def built(name: str, *, train: bool) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS[name].build().train(train)
+
+
+def strictly(module: nn.Module, backend: str, dynamic: bool = False) -> Callable[..., torch.Tensor]:
+    compiled: Callable[..., torch.Tensor] = flambeau.compile(
+        module, backend=backend, fullgraph=True, dynamic=dynamic, options={"fallback": "error"}
+    )
+    return compiled
+
+
+def train(
+    module: nn.Module, call: Callable[..., torch.Tensor], data: Sequence[Batch], before_step: Callable[[int], None]
+) -> dict[str, torch.Tensor]:
+    """Steps of SGD: every output, gradient, buffer and final parameter by name."""
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    seen: dict[str, torch.Tensor] = {}
+    for step, batch in enumerate(data):
+        before_step(step)
+        output = call(*batch)
+        output.backward(weights_like(output))
+        seen[f"step {step}: output"] = output.detach().clone()
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, name
+            seen[f"step {step}: gradient of {name}"] = parameter.grad.clone()
+        optimizer.step()
+        optimizer.zero_grad()
+    for name, value in module.state_dict().items():
+        seen[name] = value.detach().clone()
+    return seen
+
+
+def as_float64(data: Sequence[Batch]) -> list[Batch]:
+    return [tuple(t.double() if t.is_floating_point() else t for t in batch) for batch in data]
+
+
+def judge(found: dict[str, torch.Tensor], eager: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> None:
+    """By kind: a scale of its own for outputs, gradients of each step, parameters and buffers."""
+    assert found.keys() == eager.keys() == exact.keys()
+    groups: dict[str, list[str]] = {}
+    for name in exact:
+        groups.setdefault(name.partition(" of ")[0] if name.startswith("step") else "state", []).append(name)
+    for names in groups.values():
+        assert_gradients(*({name: run[name] for name in names} for run in (found, eager, exact)))
+
+
+class Masks:
+    """Stands for the modules' dropout in eager: multiplies by the masks that a compiled call draws from the same seed."""
+
+    def __init__(self, name: str, module: nn.Module):
+        self._name = name
+        self._masks: Iterator[torch.Tensor] = iter(())
+        self._shapes: list[tuple[torch.Size, float]] = []
+        for part in module.modules():
+            if isinstance(part, nn.Dropout):
+                part.forward = lambda x, p=part.p: self._apply(x, p)  # type: ignore[method-assign, misc]
+
+    def _apply(self, x: torch.Tensor, p: float) -> torch.Tensor:
+        self._shapes.append((x.shape, p))
+        mask = next(self._masks, None)
+        return x if mask is None else x * mask.to(x.dtype)
+
+    def draw(self, module: nn.Module, batch: Batch, step: int) -> None:
+        """Prepare the masks of one call; the generator is left as a compiled call finds it."""
+        self._masks, self._shapes = iter(()), []
+        with torch.no_grad():
+            state = {k: v.clone() for k, v in module.state_dict().items()}
+            module(*batch)
+            module.load_state_dict(state)
+        shapes = list(self._shapes)
+        if shapes:
+            torch.manual_seed(step)
+            draw = flambeau.compile(
+                lambda: [F.dropout(torch.ones(shape), p) for shape, p in shapes], backend="functional", options={"fallback": "error"}
+            )
+            self._masks = iter(draw())
+        torch.manual_seed(step)
+
+
+def assert_trains_like_eager(name: str, backend: str, dynamic: bool) -> None:
+    data = batches(name, dynamic)
+    module, eager, exact = built(name, train=True), built(name, train=True), built(name, train=True).double()
+    masks = [Masks(name, eager), Masks(name, exact)]
+    before = flambeau.counters["graphs"]
+    found = train(module, strictly(module, backend, dynamic), data, lambda step: torch.manual_seed(step) and None)
+    assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
+    expected = train(eager, eager, data, lambda step: masks[0].draw(eager, data[step], step))
+    wide = as_float64(data)
+    truth = train(exact, exact, wide, lambda step: masks[1].draw(exact, wide[step], step))
+    judge(found, expected, truth)
+
+
+def assert_infers_like_eager(name: str, backend: str, dynamic: bool, grad: bool) -> None:
+    data = batches(name, dynamic)
+    module = built(name, train=False)
+    exact = built(name, train=False).double()
+    compiled = strictly(module, backend, dynamic)
+    before = flambeau.counters["graphs"]
+    for batch, wide in zip(data, as_float64(data), strict=True):
+        with torch.set_grad_enabled(grad):
+            found, expected = compiled(*batch), module(*batch)
+            truth = exact(*wide)
+        assert found.stride() == expected.stride() and found.requires_grad == expected.requires_grad
+        if backend == "imported":
+            assert torch.equal(found, expected)
+        judge({"output": found.detach()}, {"output": expected.detach()}, {"output": truth.detach()})
+    assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
+
+
+# (model, rung) pairs whose compilation takes a second or two at most
+_FAST = {("mlp", "cpu"), ("cnn-dropout", "cpu"), *((name, "partitioned") for name in MODELS)}
+
+
+def matrix(names: Sequence[str], rungs: Sequence[str] = RUNGS) -> Any:
+    """All models on all rungs, static and dynamic; what is not fast is slow."""
+    return pytest.mark.parametrize(
+        ("name", "backend", "dynamic"),
+        [
+            pytest.param(
+                name,
+                rung,
+                dynamic,
+                id=f"{name}-{rung}-{'dynamic' if dynamic else 'static'}",
+                marks=() if (name, rung) in _FAST else pytest.mark.slow,
+            )
+            for name in names
+            for rung in rungs
+            for dynamic in (False, True)
+        ],
+    )
+
+
+@matrix([name for name in MODELS if name != "cnn"])
+def test_training(name: str, backend: str, dynamic: bool) -> None:
+    if backend == "imported" and "dropout" in name:
+        pytest.skip("draws from PyTorch's generator, so there is no mask to inject; compared bit for bit elsewhere")
+    assert_trains_like_eager(name, backend, dynamic)
+
+
+@matrix(["mlp", "cnn", "encoder", "decoder"])
+@pytest.mark.parametrize("grad", [False, True], ids=["no_grad", "grad"])
+def test_inference(name: str, backend: str, dynamic: bool, grad: bool) -> None:
+    assert_infers_like_eager(name, backend, dynamic, grad)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_imported_rung_is_eager_bit_for_bit(name: str) -> None:
+    """Random numbers included."""
+    module, eager = built(name, train=True), built(name, train=True)
+    compiled = strictly(module, "imported")
+    for step, batch in enumerate(batches(name, dynamic=False)):
+        torch.manual_seed(step)
+        found = compiled(*batch)
+        torch.manual_seed(step)
+        assert torch.equal(found, eager(*batch))
+    for (key, found), expected in zip(module.state_dict().items(), eager.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), key
+
+
+# --- Other devices ---------------------------------------------------------------------------------------------------
+
+
+def _missing(backend: str) -> str:
+    try:
+        find_device(lookup_backend(backend))
+    except BackendNotAvailableError as error:
+        return str(error)
+    return ""
+
+
+class _ArtefactMade(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "mlp")])
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_cuda_artefact_needs_no_device(name: str, dynamic: bool) -> None:
+    """Forward and backward compile for NVIDIA GPUs on any machine."""
+    cuda = lookup_backend("cuda")
+    artefacts = []
+
+    def compile_only(module: Any, signature: Any) -> Any:
+        artefacts.append(compile_module(bytecode(module), cuda))
+        raise _ArtefactMade
+
+    recording = flambeau.Backend("cuda-artefact", pipeline=cuda.pipeline, device="none", compile_fn=compile_only)
+    compiled = flambeau.compile(built(name, train=True), backend=recording, fullgraph=True, dynamic=dynamic)
+    with pytest.warns(flambeau.FlambeauWarning, match="cuda-artefact"):
+        compiled(*batches(name, dynamic)[0])
+    (artefact,) = artefacts
+    assert artefact.vmfb and artefact.functions.keys() == {"forward", "backward"}
+
+
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn-dropout", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["vulkan", "cuda"])
+def test_on_a_gpu(name: str, backend: str) -> None:
+    reason = _missing(backend)
+    if reason:
+        pytest.skip(reason)
+    assert_trains_like_eager(name, backend, dynamic=False)
+    torch._dynamo.reset()
+    assert_infers_like_eager(name, backend, dynamic=False, grad=False)
