@@ -63,13 +63,30 @@ class CompiledGraph:
 
     def _overlapping(self, arguments: Sequence[Any]) -> tuple[str, str] | None:
         """A written argument that shares memory with another one, and that other one."""
-        tensors = [(i, a) for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)]
-        for index in self._updated:
-            assert index is not None
-            memory = _extent_of_memory(arguments[index])
-            for other, tensor in tensors:
-                if other != index and _intersect(memory, _extent_of_memory(tensor)):
-                    return self._arguments[index].name, self._arguments[other].name
+        storages: list[tuple[int, int, int]] = []
+        for number, argument in enumerate(arguments):
+            if isinstance(argument, torch.Tensor):
+                storage = argument.untyped_storage()
+                storages.append((storage.data_ptr(), storage.data_ptr() + storage.nbytes(), number))
+        storages.sort()
+        reach = 0  # where the storages so far end: most calls have nothing in common, and see that here
+        group: list[int] = []
+        for start, end, number in storages:
+            group = [*group, number] if start < reach else [number]
+            reach = max(reach, end)
+            pair = self._overlapping_in(group, arguments) if len(group) > 1 else None
+            if pair is not None:
+                return pair
+        return None
+
+    def _overlapping_in(self, group: list[int], arguments: Sequence[Any]) -> tuple[str, str] | None:
+        """The same among arguments whose storages meet, for pairs with the last of them."""
+        *others, last = group
+        for other in others:
+            written = last if last in self._updated else other
+            met = _intersect(_extent_of_memory(arguments[last]), _extent_of_memory(arguments[other]))
+            if written in self._updated and met:
+                return self._arguments[written].name, self._arguments[other if written == last else last].name
         return None
 
     def _finish(self, arguments: Sequence[Any], results: list[Any]) -> list[Any]:

@@ -27,6 +27,9 @@ from flambeau.dialects.types import dtype_name, is_bool, is_float, is_integer, w
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
 
+# From here on x^2 + 1 and x^2 are one number, in f64 too.
+_LARGE = 2.0**28
+
 # The largest finite number of each float type.
 _LARGEST = {
     "float64": sys.float_info.max,
@@ -183,11 +186,29 @@ class FloorDivideOp(ElementwiseOp, name="floor_divide"):
         "floor_divide",
         "floor_divide.Scalar",
     )
-    lowering = Lowering.RULE
+    lowering = Lowering.DECOMPOSE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
         return {"x": b.zeros_like(g), "y": b.zeros_like(g)}
+
+    def decompose(op):
+        x, y = op.x, op.y
+        if not is_float(x.type):
+            quotient = b.trunc_divide(x, y)
+            inexact = b.ne(b.mul(quotient, y), x)
+            below = b.logical_and(inexact, b.logical_xor(b.lt(x, 0), b.lt(y, 0)))
+            return b.sub(quotient, b.cast(below, x.type.element_type))
+        # Not floor(x / y), which is 10 for 1 and 0.1: from the exact rest, as in Python.
+        rest = b.fmod(x, y)
+        quotient = b.div(b.sub(x, rest), y)
+        below = b.logical_and(b.ne(rest, 0), b.logical_xor(b.lt(rest, 0), b.lt(y, 0)))
+        quotient = b.where(below, b.sub(quotient, 1), quotient)
+        rounded = b.floor(quotient)
+        rounded = b.where(b.gt(b.sub(quotient, rounded), 0.5), b.add(rounded, 1), rounded)
+        ratio = b.div(x, y)
+        rounded = b.where(b.eq(quotient, 0), b.copysign(b.zeros_like(x), ratio), rounded)
+        return b.where(b.eq(y, 0), ratio, rounded)
 
 
 class TruncDivideOp(ElementwiseOp, name="trunc_divide"):
@@ -203,6 +224,7 @@ class TruncDivideOp(ElementwiseOp, name="trunc_divide"):
         aten("div.Tensor_mode", "x", "y", Literal("trunc")),
         aten("div.Scalar_mode", "x", "y", Literal("trunc")),
     )
+    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -236,6 +258,7 @@ class FmodOp(ElementwiseOp, name="fmod"):
     y: Tensor
     out: Result
     aten = ("fmod.Tensor", "fmod.Scalar")
+    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -293,6 +316,7 @@ class MaximumOp(ElementwiseOp, name="maximum"):
     y: Tensor
     out: Result
     aten = ("maximum", aten("max.other", "x", "y"))
+    lowering = Lowering.RULE
 
     def vjp(op, g):
         shared = b.where(b.eq(op.x, op.y), b.mul(g, 0.5), g)
@@ -309,6 +333,7 @@ class MinimumOp(ElementwiseOp, name="minimum"):
     y: Tensor
     out: Result
     aten = ("minimum", aten("min.other", "x", "y"))
+    lowering = Lowering.RULE
 
     def vjp(op, g):
         shared = b.where(b.eq(op.x, op.y), b.mul(g, 0.5), g)
@@ -325,6 +350,7 @@ class FmaxOp(ElementwiseOp, name="fmax"):
     y: Tensor
     out: Result
     aten = "fmax"
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         first = b.logical_or(b.ge(op.x, op.y), b.isnan(op.y))
@@ -345,6 +371,7 @@ class FminOp(ElementwiseOp, name="fmin"):
     y: Tensor
     out: Result
     aten = "fmin"
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         first = b.logical_or(b.le(op.x, op.y), b.isnan(op.y))
@@ -448,7 +475,13 @@ class LogaddexpOp(ElementwiseOp, name="logaddexp"):
     y: Tensor
     out: Result
     aten = "logaddexp"
+    lowering = Lowering.DECOMPOSE
     infer = _floating("x", "y")
+
+    def decompose(op):
+        distance = b.abs(b.sub(op.x, op.y))
+        total = b.add(b.maximum(op.x, op.y), b.log1p(b.exp(b.neg(distance))))
+        return b.where(b.logical_and(b.isinf(op.x), b.eq(op.x, op.y)), op.x, total)
 
     def vjp(op, g):
         return {
@@ -467,8 +500,13 @@ class Logaddexp2Op(ElementwiseOp, name="logaddexp2"):
     y: Tensor
     out: Result
     aten = "logaddexp2"
-    lowering = Lowering.RULE
+    lowering = Lowering.DECOMPOSE
     infer = _floating("x", "y")
+
+    def decompose(op):
+        distance = b.abs(b.sub(op.x, op.y))
+        total = b.add(b.maximum(op.x, op.y), b.mul(b.log1p(b.exp2(b.neg(distance))), 1 / _LN2))
+        return b.where(b.logical_and(b.isinf(op.x), b.eq(op.x, op.y)), op.x, total)
 
     def vjp(op, g):
         return {
@@ -554,6 +592,7 @@ class ClampOp(ElementwiseOp, name="clamp"):
     max: Number | None = None
     out: Result
     aten = ("clamp", aten("clamp_min", "x", "min"), aten("clamp_max", "x", "max"))
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
     infer = _numeric("x")
 
     def check(op):
@@ -568,6 +607,10 @@ class ClampOp(ElementwiseOp, name="clamp"):
             gradient = b.where(b.le(op.x, op.max), gradient, 0)
         return {"x": gradient}
 
+    def decompose(op):
+        limited = op.x if op.min is None else b.maximum(op.x, op.min)
+        return limited if op.max is None else b.minimum(limited, op.max)
+
 
 class ClampTensorOp(ElementwiseOp, name="clamp_tensor"):
     """min(max(x, min), max) with tensors as limits, NaN winning; None is no limit.
@@ -580,6 +623,7 @@ class ClampTensorOp(ElementwiseOp, name="clamp_tensor"):
     max: Tensor | None = None
     out: Result
     aten = ("clamp.Tensor", aten("clamp_min.Tensor", "x", "min"), aten("clamp_max.Tensor", "x", "max"))
+    lowering = Lowering.DECOMPOSE
 
     def infer(op):
         given = [n for n in ("x", "min", "max") if getattr(op, n) is not None]
@@ -640,6 +684,7 @@ class NegOp(ElementwiseOp, name="neg"):
     x: Tensor
     out: Result
     aten = "neg"
+    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -655,6 +700,7 @@ class AbsOp(ElementwiseOp, name="abs"):
     x: Tensor
     out: Result
     aten = "abs"
+    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -1030,10 +1076,17 @@ class SinhOp(ElementwiseOp, name="sinh"):
     x: Tensor
     out: Result
     aten = "sinh"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is a difference of exponentials, inexact near 0
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.cosh(op.x))}
+
+    def decompose(op):
+        size = b.abs(op.x)
+        grown = b.expm1(size)
+        small = b.mul(b.add(grown, b.div(grown, b.add(grown, 1))), 0.5)
+        return b.copysign(b.where(b.gt(size, 20), b.exp(b.sub(size, _LN2)), small), op.x)
 
 
 class CoshOp(ElementwiseOp, name="cosh"):
@@ -1076,10 +1129,18 @@ class AsinhOp(ElementwiseOp, name="asinh"):
     x: Tensor
     out: Result
     aten = "asinh"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.rsqrt(b.add(b.mul(op.x, op.x), 1)))}
+
+    def decompose(op):
+        size = b.abs(op.x)
+        square = b.mul(size, size)
+        small = b.log1p(b.add(size, b.div(square, b.add(b.sqrt(b.add(square, 1)), 1))))
+        large = b.add(b.log(size), _LN2)
+        return b.copysign(b.where(b.gt(size, _LARGE), large, small), op.x)
 
 
 class AcoshOp(ElementwiseOp, name="acosh"):
@@ -1091,10 +1152,16 @@ class AcoshOp(ElementwiseOp, name="acosh"):
     x: Tensor
     out: Result
     aten = "acosh"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 1, and overflows
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.rsqrt(b.sub(b.mul(op.x, op.x), 1)))}
+
+    def decompose(op):
+        above = b.sub(op.x, 1)
+        small = b.log1p(b.add(above, b.sqrt(b.mul(above, b.add(above, 2)))))
+        return b.where(b.gt(op.x, _LARGE), b.add(b.log(op.x), _LN2), small)
 
 
 class AtanhOp(ElementwiseOp, name="atanh"):
@@ -1106,10 +1173,15 @@ class AtanhOp(ElementwiseOp, name="atanh"):
     x: Tensor
     out: Result
     aten = "atanh"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.div(g, b.sub(1, b.mul(op.x, op.x)))}
+
+    def decompose(op):
+        size = b.abs(op.x)
+        return b.copysign(b.mul(b.log1p(b.div(b.mul(size, 2), b.sub(1, size))), 0.5), op.x)
 
 
 # --- Special functions -----------------------------------------------------------------------------------------------

@@ -481,7 +481,9 @@ class EmbeddingOp(FlambeauOp, name="embedding"):
 
     def vjp(op, g):
         rows = b.size(op.weight, 0)
-        return {"weight": b.embedding_dense_backward(g, op.indices, rows, op.padding_idx, op.scale_grad_by_freq)}
+        return {
+            "weight": b.embedding_dense_backward(g, op.indices, rows, op.padding_idx, op.scale_grad_by_freq)
+        }
 
     def decompose(op):
         return b.index(op.weight, [_i64_index(op.indices)], [0])
@@ -621,7 +623,9 @@ class BucketizeOp(FlambeauOp, name="bucketize"):
 
     def infer(op):
         if op.boundaries.rank != 1 or op.boundaries.element_type != op.x.element_type:
-            raise VerificationError(f"'boundaries' is {op.boundaries}, not of rank 1 and the element type of {op.x}")
+            raise VerificationError(
+                f"'boundaries' is {op.boundaries}, not of rank 1 and the element type of {op.x}"
+            )
         return with_element(op.x, _i64())
 
     def decompose(op):

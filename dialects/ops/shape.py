@@ -60,7 +60,9 @@ class ExpandOp(FlambeauOp, name="expand"):
         result = list(op.shape[:added])
         for have, want in zip(shape, op.shape[added:], strict=True):
             if have not in (1, DYNAMIC, want) and want != DYNAMIC:
-                raise VerificationError(f"cannot expand {op.x} to {list(op.shape)}: size {have} is neither 1 nor {want}")
+                raise VerificationError(
+                    f"cannot expand {op.x} to {list(op.shape)}: size {have} is neither 1 nor {want}"
+                )
             result.append(want if have == 1 or have == DYNAMIC else have)
         return tensor_type(result, op.x.element_type)
 
@@ -104,7 +106,9 @@ class ViewOp(FlambeauOp, name="view"):
     def infer(op):
         shape = shape_of(op.x)
         if DYNAMIC not in shape and DYNAMIC not in op.shape and prod(shape) != prod(op.shape):
-            raise VerificationError(f"{op.x} has {prod(shape)} elements, shape {list(op.shape)} has {prod(op.shape)}")
+            raise VerificationError(
+                f"{op.x} has {prod(shape)} elements, shape {list(op.shape)} has {prod(op.shape)}"
+            )
         return tensor_type(op.shape, op.x.element_type)
 
     def vjp(op, g):
@@ -533,7 +537,9 @@ class DiagEmbedOp(FlambeauOp, name="diag_embed"):
         for name, dim in (("dim1", op.dim1), ("dim2", op.dim2)):
             check_dim(name, dim, len(shape) + 1)
         if not shape or op.dim1 == op.dim2:
-            raise VerificationError(f"needs a tensor with dims, and two different dims of the result, not {op.x}")
+            raise VerificationError(
+                f"needs a tensor with dims, and two different dims of the result, not {op.x}"
+            )
         side = DYNAMIC if shape[-1] == DYNAMIC else shape[-1] + abs(op.offset)
         return tensor_type(_embedded(op, shape, side), op.x.element_type)
 
@@ -645,7 +651,9 @@ class UnfoldOp(FlambeauOp, name="unfold"):
             raise VerificationError("cannot unfold a tensor of rank 0")
         length = shape[check_dim("dim", op.dim, len(shape))]
         if op.size < 0 or op.step < 1 or (length != DYNAMIC and op.size > length):
-            raise VerificationError(f"windows of {op.size}, {op.step} apart, do not fit dim {op.dim} of {op.x}")
+            raise VerificationError(
+                f"windows of {op.size}, {op.step} apart, do not fit dim {op.dim} of {op.x}"
+            )
         shape[op.dim] = DYNAMIC if length == DYNAMIC else (length - op.size) // op.step + 1
         return tensor_type([*shape, op.size], op.x.element_type)
 

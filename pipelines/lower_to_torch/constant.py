@@ -13,7 +13,9 @@ def _constant(o: t.Lowered) -> ir.Value:
     if dtype_name(o.value.type) == "uint8":
         # Read from the constant: a constant itself becomes a torch literal, and IREE takes one of uint8 for signed.
         rank = len(shape_of(o.value.type))
-        value = builtin.read(value, shape_of(value), [], [], lambda: [builtin.loop_index(d) for d in range(rank)])
+        value = builtin.read(
+            value, shape_of(value), [], [], lambda: [builtin.loop_index(d) for d in range(rank)]
+        )
     return builtin.from_builtin(value, o.result_types[0])
 
 
@@ -22,7 +24,9 @@ def _signless(value: ir.Attribute) -> ir.Attribute:
     if dtype_name(value.type) != "uint8":
         return value
     numbers = [n - 256 if n > 127 else n for n in value]
-    return ir.Attribute.parse(f"dense<{_nested(numbers, shape_of(value.type))}> : {builtin.signless(value.type)}")
+    return ir.Attribute.parse(
+        f"dense<{_nested(numbers, shape_of(value.type))}> : {builtin.signless(value.type)}"
+    )
 
 
 def _nested(values: list[int], shape: list[int]) -> str:
@@ -46,8 +50,18 @@ def _size_to_tensor(o: t.Lowered) -> ir.Value:
     )
 
 
+# Up to this size positions are a table in the module.
+_LARGEST_TABLE = 4096
+
+
 @t.lowers("flambeau.iota")
 def _iota(o: t.Lowered) -> ir.Value:
+    if isinstance(o.size, int) and 0 < o.size <= _LARGEST_TABLE and dtype_name(o.dtype) in ("int32", "int64"):
+        # Positions computed in place fuse with what compares them, and IREE cannot compile a masked softmax of that
+        # for Vulkan ("failed to legalize memref.alloc"); a table does not.
+        table = f"dense<{list(range(o.size))}> : {builtin.signless(o.op.out.type)}"
+        value = arith.constant(builtin.signless(o.op.out.type), ir.Attribute.parse(table))
+        return builtin.from_builtin(value, o.result_types[0])
     return t.call(
         "aten.arange", [t.int_(o.size), t.dtype_(o.dtype), t.none(), t.none(), t.none()], *o.result_types
     )

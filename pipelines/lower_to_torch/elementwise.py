@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.types import is_float64, is_integer, is_unsigned, shape_of, with_element
+from flambeau.dialects.types import is_float, is_float64, is_integer, is_unsigned, shape_of, with_element
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin as bt
 from flambeau.pipelines.lower_to_torch import torch_builder as t
@@ -35,14 +35,57 @@ def _copysign(o: t.Lowered) -> ir.Value:
     return _pointwise(o, ("x", "y"), compute)
 
 
-@t.lowers("flambeau.floor_divide")
-def _floor_divide(o: t.Lowered) -> ir.Value:
+@t.lowers("flambeau.maximum", "flambeau.minimum")
+def _extreme(o: t.Lowered) -> ir.Value:
+    name = o.op.operation.name.removeprefix("flambeau.")
+    if not is_float(o.op.out.type):
+        return _same_name(o)
+
+    def compute(x: ir.Value, y: ir.Value) -> ir.Value:
+        # Keeps NaN, which torch-mlir's comparison and choice loses.
+        return ir.Operation.create(f"arith.{name}f", results=[x.type], operands=[x, y]).results[0]
+
+    return _pointwise(o, ("x", "y"), compute)
+
+
+@t.lowers("flambeau.trunc_divide")
+def _trunc_divide(o: t.Lowered) -> ir.Value:
+    mode = t.str_("trunc")
+    return _signed(o, ("x", "y"), lambda x, y, type_: t.call("aten.div.Tensor_mode", [x, y, mode], type_))
+
+
+@t.lowers("flambeau.fmod")
+def _fmod(o: t.Lowered) -> ir.Value:
+    if not is_float(o.op.out.type):
+        return _signed(o, ("x", "y"), lambda x, y, type_: t.call("aten.fmod.Tensor", [x, y], type_))
+    _refuse_float64(o)
+
+    def compute(x: ir.Value, y: ir.Value) -> ir.Value:
+        # Exact, which torch-mlir's x - y * trunc(x / y) is not.
+        return ir.Operation.create("arith.remf", results=[x.type], operands=[x, y]).results[0]
+
+    return _pointwise(o, ("x", "y"), compute)
+
+
+@t.lowers("flambeau.remainder")
+def _remainder(o: t.Lowered) -> ir.Value:
+    _refuse_float64(o)
+    return _signed(o, ("x", "y"), lambda x, y, type_: t.call("aten.remainder.Tensor", [x, y], type_))
+
+
+@t.lowers("flambeau.neg", "flambeau.abs")
+def _neg_or_abs(o: t.Lowered) -> ir.Value:
+    name = o.op.operation.name.replace("flambeau.", "aten.")
+    return _signed(o, ("x",), lambda x, type_: t.call(name, [x], type_))
+
+
+def _signed(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.Value]) -> ir.Value:
+    """`compute(*operands, result type)`; for ui8, which torch-mlir takes for a signed number, in i32."""
     type_ = o.op.out.type
     if not is_unsigned(type_):
-        return t.call("aten.floor_divide", [o.x, o.y], *o.result_types)
+        return compute(*(getattr(o, name) for name in names), *o.result_types)
     wide = with_element(type_, ir.IntegerType.get_signless(32))
-    quotient = t.call("aten.floor_divide", [_cast(o.x, wide), _cast(o.y, wide)], t.torch_type(wide))
-    return _cast(quotient, type_)
+    return _cast(compute(*(_cast(getattr(o, name), wide) for name in names), t.torch_type(wide)), type_)
 
 
 @t.lowers("flambeau.pow")
@@ -52,35 +95,54 @@ def _pow(o: t.Lowered) -> ir.Value:
     return t.call("aten.pow.Tensor_Tensor", [o.x, o.y], *o.result_types)
 
 
+# What eager computes for these exponents.
+_POWERS = {0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
+
+
 @t.lowers("flambeau.pow_scalar")
 def _pow_scalar(o: t.Lowered) -> ir.Value:
-    if not is_integer(o.op.out.type):
-        return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(o.exponent)], *o.result_types)
-    if o.exponent < 1 or o.exponent != int(o.exponent):
-        raise UnsupportedOpError(
-            o.op.operation, "powers of integers are lowered only with a positive integer exponent"
-        )
-    # Square and multiply.
-    power, square, rest = None, o.x, int(o.exponent)
-    while rest:
-        if rest % 2:
+    exponent = o.exponent
+    if is_integer(o.op.out.type):
+        if exponent < 1 or exponent != int(exponent):
+            raise UnsupportedOpError(
+                o.op.operation, "powers of integers are lowered only with a positive integer exponent"
+            )
+        return _repeated_product(o, int(exponent))
+    if exponent in _POWERS:
+        return t.call(f"aten.{_POWERS[exponent]}", [o.x], *o.result_types)  # type: ignore[no-any-return]
+    if exponent in (1, 2, 3):
+        return _repeated_product(o, int(exponent))
+    if exponent == -2:
+        return t.call("aten.reciprocal", [_repeated_product(o, 2)], *o.result_types)  # type: ignore[no-any-return]
+    return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(exponent)], *o.result_types)  # type: ignore[no-any-return]
+
+
+def _repeated_product(o: t.Lowered, exponent: int) -> ir.Value:
+    """x to the power of a positive integer, by squaring."""
+    power, square = None, o.x
+    while exponent:
+        if exponent % 2:
             power = square if power is None else t.call("aten.mul.Tensor", [power, square], *o.result_types)
-        rest //= 2
-        if rest:
+        exponent //= 2
+        if exponent:
             square = t.call("aten.mul.Tensor", [square, square], *o.result_types)
     assert power is not None
     return power
 
 
 # IREE approximates these in f32 and has nothing for f64.
-_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "erf", "logaddexp2")
+_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "erf")
 
 
 @t.lowers(*(f"flambeau.{name}" for name in _F32_ONLY))
 def _f32_only(o: t.Lowered) -> ir.Value:
+    _refuse_float64(o)
+    return _same_name(o)
+
+
+def _refuse_float64(o: t.Lowered) -> None:
     if is_float64(o.op.out.type):
         raise UnsupportedOpError(o.op.operation, "there is no compiled form of it for float64")
-    return _same_name(o)
 
 
 def _same_name(o: t.Lowered) -> ir.Value:
@@ -111,21 +173,3 @@ def _tanh(o: t.Lowered) -> ir.Value:
     x = t.call("aten.clamp", [o.x, t.float_(-20.0), t.float_(20.0)], *o.result_types)
     grown = t.call("aten.expm1", [_with_number("mul", x, 2.0)], *o.result_types)
     return t.call("aten.div.Tensor", [grown, _with_number("add", grown, 2.0)], *o.result_types)  # type: ignore[no-any-return]
-
-
-@t.lowers("flambeau.remainder")
-def _remainder(o: t.Lowered) -> ir.Value:
-    type_ = o.op.out.type
-    if not is_float64(type_):
-        return t.call("aten.remainder.Tensor", [o.x, o.y], *o.result_types)  # type: ignore[no-any-return]
-    truth = t.torch_type(with_element(type_, ir.IntegerType.get_signless(1)))
-
-    def test(name: str, value: ir.Value) -> ir.Value:
-        return t.call(f"aten.{name}.Scalar", [value, t.float_(0.0)], truth)  # type: ignore[no-any-return]
-
-    # fmod has the sign of x; where that is not the sign of y, one y more.
-    rest = t.call("aten.fmod.Tensor", [o.x, o.y], *o.result_types)
-    other_sign = t.call("aten.logical_xor", [test("lt", rest), test("lt", o.y)], truth)
-    wrong = t.call("aten.logical_and", [test("ne", rest), other_sign], truth)
-    more = t.call("aten.add.Tensor", [rest, o.y, t.int_(1)], *o.result_types)
-    return t.call("aten.where.self", [wrong, more, rest], *o.result_types)  # type: ignore[no-any-return]

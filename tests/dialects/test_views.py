@@ -50,13 +50,17 @@ def step_slice(rng: random.Random, x: torch.Tensor) -> Step:
     dim = rng.choice(dims_of(x))
     start, end = sorted(rng.sample(range(x.shape[dim] + 1), 2))
     step = rng.choice([1, 1, 2, 3])
-    return lambda t: t[(slice(None),) * dim + (slice(start, end, step),)], lambda v: b.slice(v, dim, start, end, step)
+    return lambda t: t[(slice(None),) * dim + (slice(start, end, step),)], lambda v: b.slice(
+        v, dim, start, end, step
+    )
 
 
 def step_to_the_end(rng: random.Random, x: torch.Tensor) -> Step:
     dim = rng.choice(dims_of(x))
     start = rng.randrange(x.shape[dim])
-    return lambda t: t.narrow(dim, start, t.shape[dim] - start), lambda v: b.slice(v, dim, start, b.size(v, dim), 1)
+    return lambda t: t.narrow(dim, start, t.shape[dim] - start), lambda v: b.slice(
+        v, dim, start, b.size(v, dim), 1
+    )
 
 
 def step_select(rng: random.Random, x: torch.Tensor) -> Step:
@@ -105,9 +109,21 @@ def step_split(rng: random.Random, x: torch.Tensor) -> Step:
 
 def possible_steps(x: torch.Tensor) -> list[Callable[[random.Random, torch.Tensor], Step]]:
     """What eager allows on a tensor of this shape and these strides."""
-    steps: list[Callable[[random.Random, torch.Tensor], Step]] = [step_unsqueeze, step_there_and_back, step_expand]
+    steps: list[Callable[[random.Random, torch.Tensor], Step]] = [
+        step_unsqueeze,
+        step_there_and_back,
+        step_expand,
+    ]
     if x.dim() and 0 not in x.shape:
-        steps += [step_transpose, step_permute, step_slice, step_slice, step_to_the_end, step_select, step_unfold]
+        steps += [
+            step_transpose,
+            step_permute,
+            step_slice,
+            step_slice,
+            step_to_the_end,
+            step_select,
+            step_unfold,
+        ]
         if x.dim() >= 2:
             steps.append(step_diagonal)
         if x.is_contiguous():
@@ -141,9 +157,13 @@ def as_reference_views(ref: ir.Value, apply: Callable[[ir.Value], ir.Value]) -> 
     return ref
 
 
-def add_function(module: ir.Module, name: str, chain: Sequence[Step], tensors: Sequence[torch.Tensor], dynamic: bool) -> None:
+def add_function(
+    module: ir.Module, name: str, chain: Sequence[Step], tensors: Sequence[torch.Tensor], dynamic: bool
+) -> None:
     """@name(base, new): write `new` through the chain of views; return the view's old value and the new base."""
-    types = [tensor_type([-1] * t.dim() if dynamic else list(t.shape), element_type("float32")) for t in tensors]
+    types = [
+        tensor_type([-1] * t.dim() if dynamic else list(t.shape), element_type("float32")) for t in tensors
+    ]
     with ir.InsertionPoint(module.body):
         function = func.FuncOp(name, (types, []))
         block = function.add_entry_block()
@@ -158,7 +178,9 @@ def add_function(module: ir.Module, name: str, chain: Sequence[Step], tensors: S
         b.ref_store(ref, new, False)
         returned = [old, b.ref_load(place)]
         func.ReturnOp(returned)
-    function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(types, [r.type for r in returned]))
+    function.attributes["function_type"] = ir.TypeAttr.get(
+        ir.FunctionType.get(types, [r.type for r in returned])
+    )
 
 
 def sample(seed: int) -> tuple[list[Step], list[torch.Tensor], list[torch.Tensor]]:
@@ -236,7 +258,10 @@ def test_several_writes_to_one_tensor_do_not_meet():
     module = ir.Module.create()
     for name, dynamic in (("static", False), ("dynamic", True)):
         types = [
-            tensor_type([-1] * t.dim() if dynamic else list(t.shape), element_type(str(t.dtype).removeprefix("torch.")))
+            tensor_type(
+                [-1] * t.dim() if dynamic else list(t.shape),
+                element_type(str(t.dtype).removeprefix("torch.")),
+            )
             for t in tensors
         ]
         with ir.InsertionPoint(module.body):
@@ -262,7 +287,9 @@ def test_several_writes_to_one_tensor_do_not_meet():
 # --- Views of partly dynamic shapes ----------------------------------------------------------------------------------
 
 
-def run_both(types: Sequence[str], body: Callable[..., ir.Value], tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def run_both(
+    types: Sequence[str], body: Callable[..., ir.Value], tensors: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """The result of `body` by the interpreter, checked against compiled code."""
     module = ir.Module.create()
     parsed = [ir.Type.parse(t) for t in types]

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from torch._dynamo.backends.debugging import ExplainWithBackend
 from torch._dynamo.exc import BackendCompilerFailed
 
 import flambeau
+from flambeau.dialects.bindings import ir
 from flambeau.frontend.dynamo_backends import flambeau_partitioned
+from flambeau.pipelines import functions as fn
+from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.registry import PASSES
 from flambeau.runtime import backends, devices, iree_compiler
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, UnknownBackendError
 from flambeau.tools.opt import main as flambeau_opt
@@ -238,15 +243,36 @@ def _cause(error: BaseException) -> CompileError:
     return seen
 
 
-def test_a_compiler_error_names_op_line_and_reproducer() -> None:
-    # Without any lowering, IREE meets our own ops.
-    options = {**STRICT, "pipeline": "cse"}
-    with pytest.raises(BackendCompilerFailed) as caught:
+@dataclass(frozen=True)
+class MisspellMul:
+    """Replace each multiplication by an op that nobody knows."""
+
+    name = "misspell-mul"
+
+    def run(self, module: ir.Module) -> None:
+        for function in fn.functions(module):
+            for op in fn.operations(fn.entry_block(function)):
+                if op.name.startswith("torch.aten.mul"):
+                    with ir.InsertionPoint(op), op.location:
+                        unknown = ir.Operation.create(
+                            "torch.operator",
+                            results=[r.type for r in op.results],
+                            operands=list(op.operands),
+                            attributes={"name": ir.StringAttr.get("torch.aten.mull")},
+                        )
+                    op.results[0].replace_all_uses_with(unknown.results[0])
+                    op.erase()
+
+
+def test_a_compiler_error_names_op_line_and_reproducer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PASSES, "misspell-mul", MisspellMul)
+    options = {**STRICT, "pipeline": f"{stage_passes('lower-to-torch')},misspell-mul"}
+    line = double.__code__.co_firstlineno + 1
+    with pytest.raises(BackendCompilerFailed, match=rf"(?s)torch\.aten\.mull.*test_api\.py:{line}") as caught:
         flambeau.compile(double, options=options)(torch.ones(3))
     error = _cause(caught.value)
     assert error.reproducer is not None and error.reproducer.exists()
     assert str(error.reproducer) in str(caught.value)
-    assert "flambeau" in str(caught.value)
 
 
 def test_a_crash_of_the_compiler_is_an_exception(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

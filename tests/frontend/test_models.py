@@ -33,31 +33,26 @@ def built(name: str, *, train: bool) -> nn.Module:
     return MODELS[name].build().train(train)
 
 
-def strictly(module: nn.Module, backend: str, dynamic: bool = False) -> Callable[..., torch.Tensor]:
-    compiled: Callable[..., torch.Tensor] = flambeau.compile(
+def strictly(module: Any, backend: str, dynamic: bool = False) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = flambeau.compile(
         module, backend=backend, fullgraph=True, dynamic=dynamic, options={"fallback": "error"}
     )
     return compiled
 
 
-def train(
-    module: nn.Module, call: Callable[..., torch.Tensor], data: Sequence[Batch], before_step: Callable[[int], None]
-) -> dict[str, torch.Tensor]:
-    """Steps of SGD: every output, gradient, buffer and final parameter by name."""
+def take_step(module: nn.Module, call: Callable[..., torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+    """One step of SGD: the output, gradients and the state afterwards, by name."""
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
-    seen: dict[str, torch.Tensor] = {}
-    for step, batch in enumerate(data):
-        before_step(step)
-        output = call(*batch)
-        output.backward(weights_like(output))
-        seen[f"step {step}: output"] = output.detach().clone()
-        for name, parameter in module.named_parameters():
-            assert parameter.grad is not None, name
-            seen[f"step {step}: gradient of {name}"] = parameter.grad.clone()
-        optimizer.step()
-        optimizer.zero_grad()
+    optimizer.zero_grad()
+    output = call(*batch)
+    output.backward(weights_like(output) / output.numel())
+    seen = {"output": output.detach()}
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        seen[f"gradient of {name}"] = parameter.grad
+    optimizer.step()
     for name, value in module.state_dict().items():
-        seen[name] = value.detach().clone()
+        seen[f"state of {name}"] = value.detach().clone()
     return seen
 
 
@@ -66,59 +61,63 @@ def as_float64(data: Sequence[Batch]) -> list[Batch]:
 
 
 def judge(found: dict[str, torch.Tensor], eager: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> None:
-    """By kind: a scale of its own for outputs, gradients of each step, parameters and buffers."""
+    """Output, gradients and state, each kind with a scale of its own."""
     assert found.keys() == eager.keys() == exact.keys()
-    groups: dict[str, list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for name in exact:
-        groups.setdefault(name.partition(" of ")[0] if name.startswith("step") else "state", []).append(name)
-    for names in groups.values():
+        kinds.setdefault(name.partition(" of ")[0], []).append(name)
+    for names in kinds.values():
         assert_gradients(*({name: run[name] for name in names} for run in (found, eager, exact)))
 
 
 class Masks:
-    """Stands for the modules' dropout in eager: multiplies by the masks that a compiled call draws from the same seed."""
+    """Puts the masks that a compiled call draws after a seed into an eager module, in place of its dropout."""
 
-    def __init__(self, name: str, module: nn.Module):
-        self._name = name
+    def __init__(self, module: nn.Module):
+        self._module = module
         self._masks: Iterator[torch.Tensor] = iter(())
-        self._shapes: list[tuple[torch.Size, float]] = []
+        self._asked: list[tuple[torch.Size, float]] = []
         for part in module.modules():
             if isinstance(part, nn.Dropout):
                 part.forward = lambda x, p=part.p: self._apply(x, p)  # type: ignore[method-assign, misc]
 
     def _apply(self, x: torch.Tensor, p: float) -> torch.Tensor:
-        self._shapes.append((x.shape, p))
-        mask = next(self._masks, None)
-        return x if mask is None else x * mask.to(x.dtype)
+        self._asked.append((x.shape, p))
+        return x * next(self._masks, torch.ones(())).to(x.dtype)
 
-    def draw(self, module: nn.Module, batch: Batch, step: int) -> None:
-        """Prepare the masks of one call; the generator is left as a compiled call finds it."""
-        self._masks, self._shapes = iter(()), []
+    def draw(self, batch: Batch, seed: int) -> None:
+        """Prepare the masks of a compiled call on `batch` after `torch.manual_seed(seed)`; the module's state is kept."""
+        self._masks, self._asked = iter(()), []
+        state = {name: value.clone() for name, value in self._module.state_dict().items()}
         with torch.no_grad():
-            state = {k: v.clone() for k, v in module.state_dict().items()}
-            module(*batch)
-            module.load_state_dict(state)
-        shapes = list(self._shapes)
-        if shapes:
-            torch.manual_seed(step)
-            draw = flambeau.compile(
-                lambda: [F.dropout(torch.ones(shape), p) for shape, p in shapes], backend="functional", options={"fallback": "error"}
-            )
+            self._module(*batch)
+        self._module.load_state_dict(state)
+        asked = list(self._asked)
+        if asked:
+            torch.manual_seed(seed)
+            draw = strictly(lambda: [F.dropout(torch.ones(shape), p) for shape, p in asked], "functional")
             self._masks = iter(draw())
-        torch.manual_seed(step)
 
 
 def assert_trains_like_eager(name: str, backend: str, dynamic: bool) -> None:
-    data = batches(name, dynamic)
-    module, eager, exact = built(name, train=True), built(name, train=True), built(name, train=True).double()
-    masks = [Masks(name, eager), Masks(name, exact)]
+    """Steps of SGD; each starts, in eager and in float64, from where the compiled module is."""
+    module, eager, exact = (built(name, train=True) for _ in range(3))
+    exact.double()
+    masks = [Masks(eager), Masks(exact)]
+    compiled = strictly(module, backend, dynamic)
     before = flambeau.counters["graphs"]
-    found = train(module, strictly(module, backend, dynamic), data, lambda step: torch.manual_seed(step) and None)
+    data = batches(name, dynamic)
+    for step, batch in enumerate(data):
+        wide = as_float64([batch])[0]
+        for reference, mask, given in zip((eager, exact), masks, (batch, wide), strict=True):
+            reference.load_state_dict(module.state_dict())
+            own = flambeau.counters["graphs"]
+            mask.draw(given, step)
+            before += flambeau.counters["graphs"] - own
+        torch.manual_seed(step)
+        found = take_step(module, compiled, batch)
+        judge(found, take_step(eager, eager, batch), take_step(exact, exact, wide))
     assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
-    expected = train(eager, eager, data, lambda step: masks[0].draw(eager, data[step], step))
-    wide = as_float64(data)
-    truth = train(exact, exact, wide, lambda step: masks[1].draw(exact, wide[step], step))
-    judge(found, expected, truth)
 
 
 def assert_infers_like_eager(name: str, backend: str, dynamic: bool, grad: bool) -> None:

@@ -13,6 +13,9 @@ NAN, INF = float("nan"), float("inf")
 # Kinks, poles and special values; as pairs, each with each.
 SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 3.0, INF, -INF, NAN])
 
+NEAR_ZERO = torch.tensor([1e-7, -1e-6, 1e-5, -3e-5])
+LARGE = torch.tensor([-1e3, 1e5, -1e10, 1e30])
+
 
 def pairs(values: torch.Tensor = SPECIAL) -> list[torch.Tensor]:
     """Two tensors that hold each pair of `values`."""
@@ -94,13 +97,16 @@ SAMPLES = [
     *binary("mul"),
     *on_integers("mul"),
     *binary("div"),
-    *binary("floor_divide"),
+    *binary("floor_divide", f64=False),
+    Sample("floor_divide", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("floor_divide", bools=False),
     *binary("trunc_divide"),
     *on_integers("trunc_divide", bools=False),
-    *binary("remainder"),
+    *binary("remainder", f64=False),
+    Sample("remainder", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("remainder", bools=False),
-    *binary("fmod"),
+    *binary("fmod", f64=False),
+    Sample("fmod", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("fmod", bools=False),
     *binary("pow", positive),
     Sample("pow", lambda: [integers(3, 4), integers(3, 4, low=0, high=5)], lower=False, id="i64"),
@@ -126,7 +132,7 @@ SAMPLES = [
     *binary("hypot"),
     *binary("xlogy", positive),
     *binary("logaddexp"),
-    *binary("logaddexp2", f64=False),
+    *binary("logaddexp2"),
     Sample("lerp", lambda: [torch.randn(3, 4), torch.randn(3, 4), torch.rand(3, 4)], grad2=True),
     Sample("lerp", lambda: [torch.randn(6), torch.randn(6), torch.randn(6) * 3], id="outside"),
     Sample("addcmul", lambda: [torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4), 0.3], grad2=True),
@@ -161,12 +167,12 @@ SAMPLES = [
     *unary("exp"),
     *unary("exp2"),
     *unary("expm1"),
-    Sample("expm1", lambda: [torch.tensor([1e-7, -1e-5, 1e-3])], id="near 0"),
+    Sample("expm1", lambda: [NEAR_ZERO], id="near 0"),
     *unary("log", 0.1, 4.0),
     *unary("log2", 0.1, 4.0),
     *unary("log10", 0.1, 4.0),
     *unary("log1p", -0.9, 4.0),
-    Sample("log1p", lambda: [torch.tensor([1e-7, -1e-5, 1e-3])], id="near 0"),
+    Sample("log1p", lambda: [NEAR_ZERO], id="near 0"),
     *unary("sin", f64=False),
     *unary("cos", f64=False),
     *unary("tan", -1.4, 1.4, f64=False),
@@ -174,11 +180,19 @@ SAMPLES = [
     *unary("acos", -0.99, 0.99, f64=False),
     *unary("atan", f64=False),
     *unary("sinh"),
+    Sample("sinh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("cosh"),
     *unary("tanh"),
+    Sample("tanh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("asinh"),
+    Sample("asinh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("acosh", 1.1, 4.0),
+    Sample("acosh", lambda: [1 + NEAR_ZERO.abs()], grad=(), id="near 1"),
+    Sample("acosh", lambda: [LARGE.abs()], id="large"),
+    Sample("asinh", lambda: [LARGE], id="large"),
+    Sample("sinh", lambda: [torch.tensor([-85.0, -30.0, 30.0, 89.0, 120.0])], id="large"),
     *unary("atanh", -0.99, 0.99),
+    Sample("atanh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("erf", f64=False),
     *unary("erfc"),
     *unary("erfinv", -0.99, 0.99),
@@ -221,5 +235,5 @@ SAMPLES = [
     ],
     Sample("to_dtype", lambda: [torch.tensor([0.0, 1.9, 250.2]), torch.uint8], grad=(), id="f32 uint8"),
     Sample("to_dtype", lambda: [torch.randn(3, 4), torch.float64], id="gradient"),
-    Sample("to_dtype", lambda: [torch.tensor([0.0, NAN, INF, 1e-40]), torch.bool], grad=(), id="special bool"),
+    Sample("to_dtype", lambda: [torch.tensor([0.0, NAN, INF, 1e-30]), torch.bool], grad=(), id="special bool"),
 ]

@@ -39,10 +39,17 @@ SAMPLES = [
     Sample("index_select", lambda: [torch.randn(5), 0, _index(1, 1, dtype=torch.int32)], id="int32 index"),
     Sample("index_select", lambda: [torch.arange(5, dtype=torch.uint8), 0, _index(1, 3)], id="uint8"),
     Sample("index_select", lambda: [torch.randn(5, 3), 0, torch.zeros(0, dtype=torch.int64)], id="nothing"),
-    Sample("index_add", lambda: [torch.randn(5, 3), 0, _index(4, 0, 4), torch.randn(3, 3)], id="rows", grad2=True),
+    Sample(
+        "index_add", lambda: [torch.randn(5, 3), 0, _index(4, 0, 4), torch.randn(3, 3)], id="rows", grad2=True
+    ),
     Sample("index_add", lambda: [torch.randn(2, 5, 3), 1, _index(1, 3), torch.randn(2, 2, 3)], id="middle"),
     Sample("index_add", lambda: [torch.arange(5), 0, _index(1, 1), torch.tensor([7, 8])], id="int"),
-    Sample("index_add", lambda: [torch.randn(5).half(), 0, _index(1, 1), torch.randn(2).half()], id="half", grad=()),
+    Sample(
+        "index_add",
+        lambda: [torch.randn(5).half(), 0, _index(1, 1), torch.randn(2).half()],
+        id="half",
+        grad=(),
+    ),
     Sample("index_copy", lambda: [torch.randn(5, 3), 0, _index(4, 0), torch.randn(2, 3)], id="rows"),
     Sample("index_copy", lambda: [torch.randn(2, 5, 3), 2, _index(1, 2), torch.randn(2, 5, 2)], id="last"),
     Sample("index_copy", lambda: [torch.rand(5) > 0.5, 0, _index(1, 2), torch.rand(2) > 0.5], id="bool"),
@@ -50,13 +57,20 @@ SAMPLES = [
     Sample("index_fill", lambda: [torch.arange(6).reshape(2, 3), 1, _index(0), -1], id="int column"),
     _index_op(lambda: [torch.randn(5, 3), [_index(4, 0, -1)], [0]], id="rows"),
     _index_op(lambda: [torch.randn(5, 3), [torch.tensor(2)], [1]], id="rank 0 index"),
-    _index_op(lambda: [torch.randn(5, 3, 4), [torch.tensor(_TWO), torch.tensor(_TWO)], [0, 1]], id="neighbours"),
-    _index_op(lambda: [torch.randn(2, 5, 3, 4), [torch.tensor(_TWO), torch.tensor(_TWO)], [1, 2]], id="inner"),
+    _index_op(
+        lambda: [torch.randn(5, 3, 4), [torch.tensor(_TWO), torch.tensor(_TWO)], [0, 1]], id="neighbours"
+    ),
+    _index_op(
+        lambda: [torch.randn(2, 5, 3, 4), [torch.tensor(_TWO), torch.tensor(_TWO)], [1, 2]], id="inner"
+    ),
     _index_op(lambda: [torch.randn(5, 3, 4), [torch.tensor(_TWO), torch.tensor(_TWO)], [0, 2]], id="apart"),
     _index_put(lambda: [torch.randn(5, 3), [_index(4, 0)], torch.randn(2, 3), [0], False], id="rows"),
-    _index_put(lambda: [torch.randn(5, 3), [_index(4, 4)], torch.randn(2, 3), [0], True], id="accumulate", grad2=True),
     _index_put(
-        lambda: [torch.randn(2, 5, 3, 4), [_index(1, 1), _index(0, 2)], torch.randn(2, 2, 4), [1, 2], False], id="inner"
+        lambda: [torch.randn(5, 3), [_index(4, 4)], torch.randn(2, 3), [0], True], id="accumulate", grad2=True
+    ),
+    _index_put(
+        lambda: [torch.randn(2, 5, 3, 4), [_index(1, 1), _index(0, 2)], torch.randn(2, 2, 4), [1, 2], False],
+        id="inner",
     ),
     _index_put(
         lambda: [torch.randn(5, 2, 3), [_index(1, -1, 1), _index(0, 2, 0)], torch.randn(3, 2), [0, 2], True],
@@ -64,17 +78,37 @@ SAMPLES = [
     ),
     _index_put(lambda: [torch.randn(5), [torch.tensor(2)], torch.tensor(7.0), [0], False], id="one element"),
     Sample("take", lambda: [torch.randn(3, 4), torch.tensor([[0, 11], [5, -1]])]),
-    Sample("gather", lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3, 3], [1, 1, 2]])], id="columns", grad2=True),
+    Sample(
+        "gather",
+        lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3, 3], [1, 1, 2]])],
+        id="columns",
+        grad2=True,
+    ),
     Sample("gather", lambda: [torch.randn(3, 4), 0, torch.tensor([[0, 2, 1, 1]])], id="rows"),
     Sample("gather", lambda: [torch.randn(()), 0, torch.tensor(0)], id="rank 0"),
     Sample("gather", lambda: [torch.rand(3, 4) > 0.5, 1, torch.tensor([[0, 3], [1, 1]])], id="bool"),
-    Sample("scatter", lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3], [2, 1]]), torch.randn(2, 2)], id="columns"),
-    Sample("scatter", lambda: [torch.randn(3, 4, 2), 0, torch.tensor([[[1]], [[2]]]), torch.randn(2, 1, 1)], id="rank 3"),
-    Sample("scatter", lambda: [torch.randn(()), 0, torch.tensor(0), torch.randn(())], id="rank 0"),
-    Sample("scatter_value", lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3], [2, 1]]), 2.5], id="columns"),
-    Sample("scatter_value", lambda: [torch.zeros(3, 4).long(), 1, torch.tensor([[0], [3], [1]]), 1], id="one hot"),
     Sample(
-        "scatter_add", lambda: [torch.randn(3, 4), 0, torch.tensor([[0, 2], [0, 2]]), torch.randn(2, 2)], id="rows", grad2=True
+        "scatter",
+        lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3], [2, 1]]), torch.randn(2, 2)],
+        id="columns",
+    ),
+    Sample(
+        "scatter",
+        lambda: [torch.randn(3, 4, 2), 0, torch.tensor([[[1]], [[2]]]), torch.randn(2, 1, 1)],
+        id="rank 3",
+    ),
+    Sample("scatter", lambda: [torch.randn(()), 0, torch.tensor(0), torch.randn(())], id="rank 0"),
+    Sample(
+        "scatter_value", lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3], [2, 1]]), 2.5], id="columns"
+    ),
+    Sample(
+        "scatter_value", lambda: [torch.zeros(3, 4).long(), 1, torch.tensor([[0], [3], [1]]), 1], id="one hot"
+    ),
+    Sample(
+        "scatter_add",
+        lambda: [torch.randn(3, 4), 0, torch.tensor([[0, 2], [0, 2]]), torch.randn(2, 2)],
+        id="rows",
+        grad2=True,
     ),
     Sample("scatter_add", lambda: [torch.randn(4), 0, _index(1, 1, 1), torch.randn(3)], id="repeated"),
     Sample("embedding", lambda: [torch.randn(5, 3), torch.tensor([[0, 4], [2, 2]]), -1, False], grad2=True),
@@ -90,11 +124,21 @@ SAMPLES = [
     Sample("sort", lambda: [torch.randn(6, 3), 0, True], id="descending rows"),
     Sample("sort", lambda: [torch.tensor([2, 1, 2, 1, 0]), 0, False], id="equal values"),
     Sample("sort", lambda: [torch.tensor([2, 1, 2, 1, 0]), 0, True], id="equal values, descending"),
-    Sample("sort", lambda: [torch.tensor([1.0, float("nan"), 0.0, float("inf")]), 0, False], id="NaN", grad=()),
+    Sample(
+        "sort", lambda: [torch.tensor([1.0, float("nan"), 0.0, float("inf")]), 0, False], id="NaN", grad=()
+    ),
     Sample("sort", lambda: [torch.tensor([1.0, float("nan"), 0.0]), 0, True], id="NaN, descending", grad=()),
     Sample("sort", lambda: [torch.randn(()), 0, False], id="rank 0"),
     Sample("topk", lambda: [torch.randn(3, 8), 3, 1, True, True], id="largest"),
     Sample("topk", lambda: [torch.randn(8, 3), 2, 0, False, True], id="smallest rows"),
-    Sample("bucketize", lambda: [torch.tensor([[1.0, 2.5], [3.0, 0.0]]), torch.tensor([1.0, 2.0, 3.0]), False], id="left"),
-    Sample("bucketize", lambda: [torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0, 3.0]), True], id="right"),
+    Sample(
+        "bucketize",
+        lambda: [torch.tensor([[1.0, 2.5], [3.0, 0.0]]), torch.tensor([1.0, 2.0, 3.0]), False],
+        id="left",
+    ),
+    Sample(
+        "bucketize",
+        lambda: [torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0, 3.0]), True],
+        id="right",
+    ),
 ]

@@ -11,6 +11,7 @@ def _op(name, shape, *rest, dtype=torch.float32, **options):
         x = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 100, shape)
         return [x.to(dtype), *rest]
 
+    options.setdefault("dynamic", dtype.is_floating_point)  # one element type is enough for `?`
     return Sample(name, arguments, **options)
 
 

@@ -19,6 +19,7 @@ def _bools(*shape):
 
 
 def _op(name, tensor, *rest, **options):
+    options.setdefault("dynamic", tensor().is_floating_point())  # one element type is enough for `?`
     return Sample(name, lambda: [tensor(), *(r() if callable(r) else r for r in rest)], **options)
 
 
@@ -85,7 +86,16 @@ SAMPLES = [
     _op("slice_scatter", _floats(5, 7), _floats(5, 0), 1, 3, 3, 1, id="nothing"),
     _op("slice_scatter", _floats(5, 7), _floats(5, 7), 1, 0, 7, 1, id="everything"),
     _op("slice_scatter", _bools(5, 3), _bools(3, 3), 0, 1, 4, 1, id="bool"),
-    _op("slice_scatter", _integers(5, 3, dtype=torch.uint8), _integers(3, 3, dtype=torch.uint8), 0, 1, 4, 1, id="uint8"),
+    _op(
+        "slice_scatter",
+        _integers(5, 3, dtype=torch.uint8),
+        _integers(3, 3, dtype=torch.uint8),
+        0,
+        1,
+        4,
+        1,
+        id="uint8",
+    ),
     _op("select", _floats(5, 3), 0, 2, id="row"),
     _op("select", _floats(5, 3), 1, 0, id="column"),
     _op("select", _floats(5), 0, 4, id="element"),
@@ -111,7 +121,16 @@ SAMPLES = [
     _op("as_strided", _floats(12), [4, 3], [2, 1], 0, id="overlapping", eager=_strided, dynamic=False),
     _op("as_strided", _floats(3), [2, 3], [0, 1], 0, id="repeated", eager=_strided, dynamic=False),
     _op("as_strided", _floats(3), [], [], 2, id="to rank 0", eager=_strided, dynamic=False),
-    _op("as_strided_scatter", _floats(4, 6), _floats(3, 2), [3, 2], [7, 2], 1, eager=_strided_scatter, dynamic=False),
+    _op(
+        "as_strided_scatter",
+        _floats(4, 6),
+        _floats(3, 2),
+        [3, 2],
+        [7, 2],
+        1,
+        eager=_strided_scatter,
+        dynamic=False,
+    ),
     _op("unfold", _floats(9), 0, 3, 2, id="overlapping"),
     _op("unfold", _floats(2, 7, 3), 1, 3, 3, id="middle"),
     _op("unfold", _floats(2, 7), 1, 7, 1, id="one window"),
