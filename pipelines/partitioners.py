@@ -18,9 +18,13 @@ ChooseSaved = Callable[[Joint], list[ir.Value]]
 
 
 def save_all(joint: Joint) -> list[ir.Value]:
-    """The default partitioner: save each forward value that the backward uses, views as what they are views of."""
+    """The default partitioner: save each forward value that the backward uses, views as what they are views of.
+
+    Of a value whose size alone is used, the size is saved.
+    """
     forward = {op.results[i] for op in joint.forward for i in range(len(op.results))}
     saved: dict[ir.Value, None] = {}
+    sizes: list[ir.Value] = []
 
     seen: set[ir.Value] = set()
     worklist = [joint.returned[index] for index in joint.gradients]
@@ -35,8 +39,14 @@ def save_all(joint: Joint) -> list[ir.Value]:
                 saved[value] = None
         elif value in forward and not is_free(op):
             saved[value] = None
+        elif op.name == "flambeau.dim" and (op.operands[0] in forward or joint.producer(op.operands[0]) is None):
+            sizes.append(value)
         else:
             worklist.extend(op.operands)
+    for size in sizes:
+        of = size.owner.operands[0]
+        if of not in saved and of not in joint.needs_tangent:
+            saved[size] = None
     return _in_program_order(joint, saved)
 
 

@@ -4,8 +4,10 @@
 import pytest
 import torch
 
+from flambeau.dialects import build as b
 from flambeau.dialects import create_context
-from flambeau.dialects.bindings import ir
+from flambeau.dialects.bindings import func, ir
+from flambeau.dialects.types import element_type
 from flambeau.pipelines.lower_to_torch import LowerToTorch
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
@@ -42,3 +44,42 @@ def test_dim_out_of_range_is_refused():
             %0 = "flambeau.dim"(%x) {index = 2 : i64} : (tensor<?x3xf32>) -> index
             return %0 : index
           }""")
+
+
+FILLS = [
+    ("uint8", 250),
+    ("bool", True),
+    ("bool", False),
+    ("int8", -3),
+    ("int64", -(2**40)),
+    ("float16", 0.5),
+    ("bfloat16", -1.5),
+    ("float64", 0.1),
+    ("float32", float("inf")),
+    ("float32", float("nan")),
+    ("float32", -0.0),
+]
+
+
+def test_fills_of_every_element_type():
+    module = ir.Module.create()
+    with ir.InsertionPoint(module.body):
+        function = func.FuncOp("f", ([ir.Type.parse("tensor<?xf32>")], []))
+        block = function.add_entry_block()
+    with ir.InsertionPoint(block):
+        size = b.size(block.arguments[0], 0)
+        returned = [b.full([size, 2], value, element_type(dtype)) for dtype, value in FILLS]
+        func.ReturnOp(returned)
+    function.attributes["function_type"] = ir.TypeAttr.get(
+        ir.FunctionType.get([block.arguments[0].type], [r.type for r in returned])
+    )
+    LowerToTorch().run(module)
+    backend = lookup_backend("cpu")
+    executable = Executable(compile_module(str(module), backend), find_device(backend, "local-sync"))
+    expected = [torch.full((3, 2), value, dtype=getattr(torch, dtype)) for dtype, value in FILLS]
+    found = executable.function("f", [ResultSpec(e.dtype) for e in expected])([torch.randn(3)])
+    for result, want in zip(found, expected, strict=True):
+        assert result.dtype == want.dtype
+        assert torch.equal(result.contiguous().view(torch.uint8), want.view(torch.uint8)), (
+            f"{result} is not {want}"
+        )

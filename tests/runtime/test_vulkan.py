@@ -235,3 +235,27 @@ def test_a_device_that_computes_wrong_numbers_is_refused(
     assert "fails the numeric self-check and is refused" in str(caught.value)
     for check in ("matmul", "row_sum", "softmax"):
         assert f"{check} is off by" in str(caught.value)
+
+
+def test_product_fused_with_a_reduction_of_it() -> None:
+    """The backward of a linear layer and an activation: both results were wrong with aggressive fusion."""
+    text = """
+func.func @f(%g: !torch.vtensor<[16,16],f32>, %w: !torch.vtensor<[16,32],f32>, %h: !torch.vtensor<[16,32],f32>)
+    -> (!torch.vtensor<[16,32],f32>, !torch.vtensor<[32],f32>) {
+  %zero = torch.constant.int 0
+  %dims = torch.prim.ListConstruct %zero : (!torch.int) -> !torch.list<int>
+  %false = torch.constant.bool false
+  %none = torch.constant.none
+  %m = torch.aten.mm %g, %w : !torch.vtensor<[16,16],f32>, !torch.vtensor<[16,32],f32> -> !torch.vtensor<[16,32],f32>
+  %d = torch.aten.mul.Tensor %h, %m
+    : !torch.vtensor<[16,32],f32>, !torch.vtensor<[16,32],f32> -> !torch.vtensor<[16,32],f32>
+  %s = torch.aten.sum.dim_IntList %d, %dims, %false, %none
+    : !torch.vtensor<[16,32],f32>, !torch.list<int>, !torch.bool, !torch.none -> !torch.vtensor<[32],f32>
+  return %d, %s : !torch.vtensor<[16,32],f32>, !torch.vtensor<[32],f32>
+}
+"""
+    g, w, h = torch.randn(16, 16), torch.randn(16, 32), torch.randn(16, 32)
+    function = load(compile_module(text, VULKAN), VULKAN).function("f", [ResultSpec(torch.float32)] * 2)
+    product = h * (g @ w)
+    for found, expected in zip(function([g, w, h]), (product, product.sum(0)), strict=True):
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
