@@ -42,7 +42,9 @@ class Differentiable:
 
 class _Apply(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, graph: Differentiable, side: list[Any], *arguments: Any) -> tuple[torch.Tensor, ...]:
+    def forward(
+        ctx: Any, graph: Differentiable, side: list[Any], *arguments: Any
+    ) -> tuple[torch.Tensor, ...]:
         facts, backward = graph.forward_facts, graph.backward_facts
         written = {r.updates for r in facts.results if r.updates is not None}
         saved_arguments = {a.of_argument for a in backward.arguments if a.of_argument is not None}
@@ -89,7 +91,9 @@ class _Apply(torch.autograd.Function):
     def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
         graph: Differentiable = ctx.graph
         facts = graph.backward_facts
-        given = dict(zip(ctx.tensor_results, zip(tangents, ctx.shapes, ctx.devices, strict=True), strict=True))
+        given = dict(
+            zip(ctx.tensor_results, zip(tangents, ctx.shapes, ctx.devices, strict=True), strict=True)
+        )
         saved = iter(ctx.saved_tensors)
         arguments: list[Any] = []
         for position, argument in enumerate(facts.arguments):

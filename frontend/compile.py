@@ -82,7 +82,9 @@ def compile(
 
 
 @cache
-def _dynamo_backend(backend: Backend, mode: str | None, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def _dynamo_backend(
+    backend: Backend, mode: str | None, options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
     """One function per backend and options: TorchDynamo compiles again when it is given another one."""
 
     def compile_for_backend(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
@@ -92,7 +94,9 @@ def _dynamo_backend(backend: Backend, mode: str | None, options: tuple[tuple[str
     return compile_for_backend
 
 
-def compile_graph(gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options) -> Callable[..., Any]:
+def compile_graph(
+    gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options
+) -> Callable[..., Any]:
     """Compile one TorchDynamo graph for a backend; call it from inside a Dynamo backend."""
     number = next(_GRAPH_NUMBERS)
     counters.add("graphs")
@@ -102,7 +106,9 @@ def compile_graph(gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Ba
         raise  # nothing is wrong with the graph: who asks for a device wants to know that it is missing
     except Exception as error:
         if options.fallback == "error":
-            raise CompilationError(f"graph {number} cannot be compiled for backend {backend.name!r}: {error}") from error
+            raise CompilationError(
+                f"graph {number} cannot be compiled for backend {backend.name!r}: {error}"
+            ) from error
         counters.add("graphs.eager")
         warnings.warn(
             f"graph {number} runs in eager, because it cannot be compiled for backend {backend.name!r}: {error}\n"
@@ -117,7 +123,14 @@ def compile_graph(gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Ba
 class _Compilation:
     """One graph on its way from FX to a callable."""
 
-    def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options, number: int):
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        example_inputs: Sequence[Any],
+        backend: Backend,
+        options: Options,
+        number: int,
+    ):
         self.gm = gm
         self.backend = backend
         self.options = options
@@ -130,7 +143,9 @@ class _Compilation:
     def run(self) -> CompiledGraph:
         """All remaining steps."""
         call, facts = self.executable()
-        counters.add("ops.native", sum(1 for n in self.captured.graph_module.graph.nodes if n.op == "call_function"))
+        counters.add(
+            "ops.native", sum(1 for n in self.captured.graph_module.graph.nodes if n.op == "call_function")
+        )
         constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
         return CompiledGraph(
             call,
@@ -173,7 +188,9 @@ class _Compilation:
             from flambeau.runtime.iree_session import estimate_seconds
 
             seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
-            compiled = load_compiled(bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds)
+            compiled = load_compiled(
+                bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds
+            )
         return differentiable(compiled, facts), facts["forward"]
 
     def differentiates(self) -> bool:
@@ -183,7 +200,9 @@ class _Compilation:
     def run_passes(self, pipeline: str) -> None:
         first = self.stages
         run_pipeline(
-            self.module, pipeline, on_stage=lambda i, name, module: self.dump(first + i, name, module) if self.folder else None
+            self.module,
+            pipeline,
+            on_stage=lambda i, name, module: self.dump(first + i, name, module) if self.folder else None,
         )
 
     def dump(self, index: int, name: str, module: ir.Module) -> None:
@@ -193,7 +212,10 @@ class _Compilation:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with module.context:
-            Path(self.folder / f"{index:02d}_{name}.mlir").write_text(module.operation.get_asm(enable_debug_info=True))
+            Path(self.folder / f"{index:02d}_{name}.mlir").write_text(
+                module.operation.get_asm(enable_debug_info=True)
+            )
+
 
 def _refuse_overlap(fallback: str, written: str, other: str) -> None:
     """A call gave tensors that share memory, one of them written: count it, or raise."""

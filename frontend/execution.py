@@ -94,7 +94,9 @@ def with_strides(value: torch.Tensor, strides: Sequence[int] | None) -> torch.Te
         return value.contiguous()
     if list(value.stride()) == list(strides):
         return value
-    return torch.empty_strided(value.shape, list(strides), dtype=value.dtype, device=value.device).copy_(value)
+    return torch.empty_strided(value.shape, list(strides), dtype=value.dtype, device=value.device).copy_(
+        value
+    )
 
 
 def bytecode(module: ir.Module) -> bytes:

@@ -176,7 +176,9 @@ class Sizes:
         """The number that an extent stands for in this call."""
         if isinstance(extent, int):
             return extent
-        return int(eval(extent, {"__builtins__": {}}, self._symbols))  # our own text: sympy's, of symbols and + - * //
+        return int(
+            eval(extent, {"__builtins__": {}}, self._symbols)
+        )  # our own text: sympy's, of symbols and + - * //
 
     def extents(self, extents: Sequence[Extent]) -> list[int]:
         return [self.extent(e) for e in extents]

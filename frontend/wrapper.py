@@ -55,7 +55,10 @@ class CompiledGraph:
         given = [*arguments, draw_seed()] if self._seeded else list(arguments)
         # Casts are in the graph already; nothing may be cast a second time.
         # The graph knows which of its ops ran under no_grad; the caller's mode is that of its first op only.
-        with torch._C._DisableAutocast(), torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()):
+        with (
+            torch._C._DisableAutocast(),
+            torch.set_grad_enabled(self._differentiates or torch.is_grad_enabled()),
+        ):
             outputs = self._finish(arguments, self._call(given))
         if torch.is_grad_enabled() != self._grad_enabled_after:
             torch.set_grad_enabled(self._grad_enabled_after)  # the graph's own set_grad_enabled
@@ -110,10 +113,16 @@ class CompiledGraph:
         if fact.is_argument is not None:
             return arguments[fact.is_argument]
         if fact.view is not None:
-            base = arguments[fact.view_of_argument] if fact.view_of_argument is not None else results[fact.view_of_result]  # type: ignore[index]
+            base = (
+                arguments[fact.view_of_argument]
+                if fact.view_of_argument is not None
+                else results[fact.view_of_result]
+            )  # type: ignore[index]
             offset = base.storage_offset() + sizes.extent(fact.view.offset)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not fact.hidden):
-                value = base.as_strided(sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset)
+                value = base.as_strided(
+                    sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
+                )
         if value.requires_grad and not fact.requires_grad:
             return value.detach()
         return value.requires_grad_() if fact.hidden and not value.requires_grad else value

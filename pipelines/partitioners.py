@@ -39,7 +39,9 @@ def save_all(joint: Joint) -> list[ir.Value]:
                 saved[value] = None
         elif value in forward and not is_free(op):
             saved[value] = None
-        elif op.name == "flambeau.dim" and (op.operands[0] in forward or joint.producer(op.operands[0]) is None):
+        elif op.name == "flambeau.dim" and (
+            op.operands[0] in forward or joint.producer(op.operands[0]) is None
+        ):
             sizes.append(value)
         else:
             worklist.extend(op.operands)

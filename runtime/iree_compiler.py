@@ -68,11 +68,11 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
     # On a GPU a matrix product that is fused with a pointwise op and a reduction, both of which are results, comes out
     # wrong (IREE 3.13, seen on Vulkan): never aggressive fusion.
     "vulkan-spirv": (
-        Rung("O2-no-fusion", ("--iree-opt-level=O2",)),
+        Rung("O2-no-fusion", ("--iree-opt-level=O2", _NO_FUSION)),
         Rung("O0", ("--iree-opt-level=O0",)),
     ),
     "cuda": (
-        Rung("O2-no-fusion", ("--iree-opt-level=O2",)),
+        Rung("O2-no-fusion", ("--iree-opt-level=O2", _NO_FUSION)),
         Rung("O0", ("--iree-opt-level=O0",)),
     ),
 }

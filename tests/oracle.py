@@ -73,7 +73,9 @@ class TensorFacts:
     writes: int = 0  # version counter minus that before the call
     same_as: str = ""  # the argument or earlier output that it is
     base: str = ""  # the argument or output that autograd has it a view of
-    memory: tuple[str, ...] = ()  # the arguments and earlier outputs whose memory it shares, with the distance in bytes
+    memory: tuple[
+        str, ...
+    ] = ()  # the arguments and earlier outputs whose memory it shares, with the distance in bytes
 
 
 @dataclass
@@ -109,7 +111,9 @@ def _observe(function: Callable[..., Any], make: Make, way: str, calls: int) -> 
                     _write(output, number)
         roots = [t for t in tensors_in([outputs, inputs]) if t.requires_grad and t.grad_fn is not None]
         if roots and wanted:
-            gradients = torch.autograd.grad(roots, wanted, [weights_like(r) for r in roots], allow_unused=True)
+            gradients = torch.autograd.grad(
+                roots, wanted, [weights_like(r) for r in roots], allow_unused=True
+            )
             seen.gradients = [None if g is None else _facts(g, {}) for g in gradients]
     except (RuntimeError, ValueError) as error:
         seen.refusal = error
@@ -140,7 +144,9 @@ def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _facts(tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: int | None = None) -> TensorFacts:
+def _facts(
+    tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: int | None = None
+) -> TensorFacts:
     memory = tensor.untyped_storage()
     base = tensor._base
     return TensorFacts(
@@ -154,12 +160,17 @@ def _facts(tensor: torch.Tensor, others: Mapping[str, torch.Tensor], version: in
         memory=tuple(
             f"{name} + {tensor.data_ptr() - t.data_ptr()}"
             for name, t in others.items()
-            if t is not tensor and t.nbytes and tensor.nbytes and t.untyped_storage().data_ptr() == memory.data_ptr()
+            if t is not tensor
+            and t.nbytes
+            and tensor.nbytes
+            and t.untyped_storage().data_ptr() == memory.data_ptr()
         ),
     )
 
 
-def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, ulps: int, versions: bool) -> None:
+def _compare(
+    found: TensorFacts | None, wanted: TensorFacts | None, where: str, ulps: int, versions: bool
+) -> None:
     if found is None or wanted is None:
         assert found is wanted, f"{where}: {'nothing' if found is None else 'something'}, unlike eager"
         return
@@ -171,7 +182,9 @@ def _compare(found: TensorFacts | None, wanted: TensorFacts | None, where: str, 
         assert have == want, f"{where}: {name} is {have!r}, in eager {want!r}"
     # Several writes may become one, but autograd has to notice that there were any.
     if versions:
-        assert (found.writes > 0) == (wanted.writes > 0), f"{where}: {found.writes} writes, in eager {wanted.writes}"
+        assert (found.writes > 0) == (wanted.writes > 0), (
+            f"{where}: {found.writes} writes, in eager {wanted.writes}"
+        )
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, where: str, ulps: int = 16) -> None:
@@ -183,11 +196,15 @@ def close(found: torch.Tensor, wanted: torch.Tensor, where: str, ulps: int = 16)
         return
     assert torch.equal(found.isnan(), wanted.isnan()), f"{where}: {found}, in eager {wanted}"
     finite = wanted.isfinite()
-    assert torch.equal(found[~finite].nan_to_num(), wanted[~finite].nan_to_num()), f"{where}: {found}, in eager {wanted}"
+    assert torch.equal(found[~finite].nan_to_num(), wanted[~finite].nan_to_num()), (
+        f"{where}: {found}, in eager {wanted}"
+    )
     if finite.any():
         error = (found[finite].double() - wanted[finite].double()).abs().max()
         bound = ulps * torch.finfo(wanted.dtype).eps * wanted[finite].double().abs().max()
-        assert error <= bound, f"{where}: differs by {error:.3g}, allowed {bound:.3g}:\n{found}\nin eager\n{wanted}"
+        assert error <= bound, (
+            f"{where}: differs by {error:.3g}, allowed {bound:.3g}:\n{found}\nin eager\n{wanted}"
+        )
 
 
 # --- Float32 judged against float64 ----------------------------------------------------------------------------------

@@ -81,7 +81,9 @@ class Encoder(nn.Module):
 
     def __init__(self, p: float = 0.0) -> None:
         super().__init__()
-        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, dropout=p, batch_first=True), 2)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, dropout=p, batch_first=True), 2
+        )
         for layer in self.encoder.layers:
             layer.self_attn.dropout = 0.0  # type: ignore[union-attr]
 
@@ -90,7 +92,9 @@ class Encoder(nn.Module):
 
 
 def _mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5), nn.GELU(), nn.Linear(5, 3))
+    return nn.Sequential(
+        nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5), nn.GELU(), nn.Linear(5, 3)
+    )
 
 
 def _images(size: int, generator: torch.Generator) -> Batch:

@@ -99,7 +99,11 @@ _FRESH_PROCESS = """
 
 def test_torch_compile_by_name_in_a_fresh_process() -> None:
     process = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_FRESH_PROCESS)], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", textwrap.dedent(_FRESH_PROCESS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert process.returncode == 0, process.stderr
     names, worst, in_eager = json.loads(process.stdout.splitlines()[-1])
@@ -119,7 +123,9 @@ def test_backend_function_obeys_torchs_contract() -> None:
     found = torch.compile(function, backend=flambeau_partitioned, options=STRICT)(*arguments())
     expected = function(*arguments())
     assert found.keys() == expected.keys()
-    for one, other in zip([found["sum"], *found["other"]], [expected["sum"], *expected["other"]], strict=True):
+    for one, other in zip(
+        [found["sum"], *found["other"]], [expected["sum"], *expected["other"]], strict=True
+    ):
         close(one, other, "output")
         assert one.stride() == other.stride()
 

@@ -60,7 +60,9 @@ def as_float64(data: Sequence[Batch]) -> list[Batch]:
     return [tuple(t.double() if t.is_floating_point() else t for t in batch) for batch in data]
 
 
-def judge(found: dict[str, torch.Tensor], eager: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> None:
+def judge(
+    found: dict[str, torch.Tensor], eager: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]
+) -> None:
     """Output, gradients and state, each kind with a scale of its own."""
     assert found.keys() == eager.keys() == exact.keys()
     kinds: dict[str, list[str]] = {}
@@ -163,7 +165,9 @@ def matrix(names: Sequence[str], rungs: Sequence[str] = RUNGS) -> Any:
 @matrix([name for name in MODELS if name != "cnn"])
 def test_training(name: str, backend: str, dynamic: bool) -> None:
     if backend == "imported" and "dropout" in name:
-        pytest.skip("draws from PyTorch's generator, so there is no mask to inject; compared bit for bit elsewhere")
+        pytest.skip(
+            "draws from PyTorch's generator, so there is no mask to inject; compared bit for bit elsewhere"
+        )
     assert_trains_like_eager(name, backend, dynamic)
 
 
@@ -202,7 +206,9 @@ class _ArtefactMade(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "mlp")])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "mlp")]
+)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_cuda_artefact_needs_no_device(name: str, dynamic: bool) -> None:
     """Forward and backward compile for NVIDIA GPUs on any machine."""
@@ -213,7 +219,9 @@ def test_cuda_artefact_needs_no_device(name: str, dynamic: bool) -> None:
         artefacts.append(compile_module(bytecode(module), cuda))
         raise _ArtefactMade
 
-    recording = flambeau.Backend("cuda-artefact", pipeline=cuda.pipeline, device="none", compile_fn=compile_only)
+    recording = flambeau.Backend(
+        "cuda-artefact", pipeline=cuda.pipeline, device="none", compile_fn=compile_only
+    )
     compiled = flambeau.compile(built(name, train=True), backend=recording, fullgraph=True, dynamic=dynamic)
     with pytest.warns(flambeau.FlambeauWarning, match="cuda-artefact"):
         compiled(*batches(name, dynamic)[0])

@@ -63,7 +63,6 @@ def case(make: Make) -> Callable[[Function], Function]:
     return add
 
 
-
 # --- Writes to arguments ---------------------------------------------------------------------------------------------
 
 
@@ -390,7 +389,13 @@ def return_no_tensor(x):
 
 @case(plain(lambda: numbers(3)))
 def return_made_inside(x):
-    return torch.zeros(3), torch.full((2,), 7), torch.arange(4), torch.tensor([1.0, 2.0]), x * torch.tensor([1.0, 2.0, 3.0])
+    return (
+        torch.zeros(3),
+        torch.full((2,), 7),
+        torch.arange(4),
+        torch.tensor([1.0, 2.0]),
+        x * torch.tensor([1.0, 2.0, 3.0]),
+    )
 
 
 @case(plain(lambda: leaf(2, 3, 4, 4)))
@@ -576,7 +581,9 @@ def test_write_through_data(backend: str) -> None:
 
 
 def compile_strictly(function: Any, backend: str = "partitioned", **options: Any) -> Any:
-    return flambeau.compile(function, backend=backend, fullgraph=True, options={"fallback": "error"}, **options)
+    return flambeau.compile(
+        function, backend=backend, fullgraph=True, options={"fallback": "error"}, **options
+    )
 
 
 # --- State over several calls ----------------------------------------------------------------------------------------
@@ -754,7 +761,9 @@ class Mixed(torch.autograd.Function):
     """Two outputs, a saved intermediate, arguments that are no tensors, and an argument without gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, factor: float, y: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        ctx: Any, x: torch.Tensor, factor: float, y: torch.Tensor, name: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         h = x.exp()
         ctx.save_for_backward(h, y)
         ctx.factor = factor
@@ -769,7 +778,9 @@ class Mixed(torch.autograd.Function):
 @rungs
 def test_custom_function_halves_the_gradient(backend: str) -> None:
     assert_like_eager(
-        lambda x, w: Half.apply(x.sin(), w).cos(), plain(lambda: leaf(3, 4), lambda: leaf(3, 4)), backend=backend
+        lambda x, w: Half.apply(x.sin(), w).cos(),
+        plain(lambda: leaf(3, 4), lambda: leaf(3, 4)),
+        backend=backend,
     )
 
 
@@ -785,14 +796,19 @@ def test_custom_function_with_everything(backend: str) -> None:
 @rungs
 def test_custom_function_with_one_output_used(backend: str) -> None:
     assert_like_eager(
-        lambda x, y: Mixed.apply(x, 2.0, y, "")[1] * 2, plain(lambda: leaf(3), lambda: leaf(3)), backend=backend
+        lambda x, y: Mixed.apply(x, 2.0, y, "")[1] * 2,
+        plain(lambda: leaf(3), lambda: leaf(3)),
+        backend=backend,
     )
 
 
 @rungs
 def test_no_backward_for_callers_without_grad(backend: str, tmp_path: Any) -> None:
     compiled = flambeau.compile(
-        lambda x, w: (x * w).sin(), backend=backend, fullgraph=True, options={"fallback": "error", "dump": str(tmp_path)}
+        lambda x, w: (x * w).sin(),
+        backend=backend,
+        fullgraph=True,
+        options={"fallback": "error", "dump": str(tmp_path)},
     )
     x, w = numbers(3), leaf(3)
     for mode in (torch.no_grad, torch.inference_mode):
@@ -1065,5 +1081,9 @@ def test_arguments_that_are_no_tensors(backend: str) -> None:
         return x * a * scale if flag and none is None else x
 
     compiled = compile_strictly(function, backend)
-    for arguments in ((2, None, numbers(3), 0.5, True), (3, None, numbers(3), 0.25, True), (3, None, numbers(3), 2.5, True)):
+    for arguments in (
+        (2, None, numbers(3), 0.5, True),
+        (3, None, numbers(3), 0.25, True),
+        (3, None, numbers(3), 2.5, True),
+    ):
         close(compiled(*arguments), function(*arguments), "output")
