@@ -113,11 +113,11 @@ class CompiledGraph:
         if fact.is_argument is not None:
             return arguments[fact.is_argument]
         if fact.view is not None:
-            base = (
-                arguments[fact.view_of_argument]
-                if fact.view_of_argument is not None
-                else results[fact.view_of_result]
-            )  # type: ignore[index]
+            if fact.view_of_argument is not None:
+                base = arguments[fact.view_of_argument]
+            else:
+                assert fact.view_of_result is not None
+                base = results[fact.view_of_result]
             offset = base.storage_offset() + sizes.extent(fact.view.offset)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not fact.hidden):
                 value = base.as_strided(

@@ -89,18 +89,26 @@ class _Windows:
         """How far a window reaches past its first element."""
         return self.dilation[i] * (self.kernel[i] - 1)
 
-    def phases_fit(self, positions: Sequence[int | ir.Value], sizes: Sequence[int | ir.Value]) -> bool:
-        """Whether the gradient by the input can be made phase by phase: strided, not dilated, static spatial sizes."""
-        if set(self.stride) == {1} or set(self.dilation) != {1} or not _all_static(positions, sizes):
-            return False
-        return all(
-            self.phase_length(i, size) >= count
-            for i, (size, count) in enumerate(zip(sizes, positions, strict=True))
-        )
+    def phase_offsets(self, i: int) -> tuple[int, int]:
+        """The least and greatest t - q for which window t reaches some input element q stride + 0, 1, ..., stride - 1."""
+        stride, padding = self.stride[i], self.padding[i]
+        return -((self.reach(i) - padding) // stride), (stride - 1 + padding) // stride
 
-    def phase_length(self, i: int, size: int) -> int:
-        """How many elements of each phase cover `size` elements after the padding."""
-        return (size - 1 + self.padding[i]) // self.stride[i] + 1
+    def phase_padding(
+        self, positions: Sequence[int | ir.Value], sizes: Sequence[int | ir.Value]
+    ) -> tuple[list[int], list[int]] | None:
+        """Zeros before and after the gradient for `_input_grad_by_phases`; None where that does not apply.
+
+        It is for strided windows without dilation and static spatial sizes.
+        """
+        if set(self.stride) == {1} or set(self.dilation) != {1} or not _all_static(positions, sizes):
+            return None
+        low, high = [], []
+        for i, (count, size) in enumerate(zip(positions, sizes, strict=True)):
+            least, greatest = self.phase_offsets(i)
+            low.append(-least)
+            high.append(-(-size // self.stride[i]) + greatest - count)
+        return (low, high) if min([*low, *high]) >= 0 else None
 
     def positions(self, i: int, size: int | ir.Value) -> int | ir.Value:
         """The number of windows on a dim of `size` elements."""
@@ -141,42 +149,39 @@ def _input_grad(
     """g (N, F, T...), weight (F, C / groups, K...) -> (N, C, S...)."""
     if windows.pointwise and bias is None:
         return _spread(_pointwise(g, weight, windows, None, adjoint=True), sizes, windows, first=2)
-    if windows.phases_fit(builtin.sizes_of(g)[2:], sizes):
-        return _input_grad_by_phases(g, weight, sizes, windows, bias)
+    padding = windows.phase_padding(builtin.sizes_of(g)[2:], sizes)
+    if padding is not None:
+        return _input_grad_by_phases(_pad(_channels_last(g), *padding), weight, sizes, windows, bias)
     spread = _spread(_channels_last(g), sizes, windows, first=1)
     taps = _taps(weight, windows, adjoint=True)
     return _channels_first(_contract(spread, taps, sizes, [1] * windows.rank, windows.dilation, bias))
 
 
 def _input_grad_by_phases(
-    g: ir.Value, weight: ir.Value, sizes: Sequence[int], windows: _Windows, bias: ir.Value | None
+    padded: ir.Value, weight: ir.Value, sizes: Sequence[int], windows: _Windows, bias: ir.Value | None
 ) -> ir.Value:
-    """As `_input_grad`: all input elements with the same place within the stride see the same part of the kernel.
+    """As `_input_grad`, of g padded and with channels last.
 
-    One plain convolution of g yields all these phases as channels; then they are interleaved.
+    All input elements at the same place within the stride see the same part of the kernel. One plain convolution of g
+    yields all these phases as channels; then they are interleaved.
     """
-    rank, stride, groups = windows.rank, windows.stride, windows.groups
-    channels = windows.weight[1]
-    taps = _phase_taps(weight, windows)
-    lengths = [windows.phase_length(i, size) for i, size in enumerate(sizes)]
-    low = [k - 1 for k in shape_of(taps)[:rank]]
-    high = [n - count for n, count in zip(lengths, builtin.sizes_of(g)[2:], strict=True)]
-    padded = _pad(_channels_last(g), low, high)
+    rank, stride = windows.rank, windows.stride
+    lengths = [-(-size // step) for size, step in zip(sizes, stride, strict=True)]
     if bias is not None:
         bias = _phase_bias(bias, windows)
     # Apart, or the transpose below is folded into the convolution.
-    phases = builtin.apart(_contract(padded, taps, lengths, [1] * rank, [1] * rank, bias))
-    # (N, Q..., G s... C/G) -> (N, G, C/G, Q, s, Q, s, ...) -> (N, C, Q s...), less the padding
-    split = [builtin.sizes_of(phases)[0], *lengths, groups, *stride, channels]
-    phases = builtin.expand_shape(
-        phases, [*([i] for i in range(rank + 1)), [*range(rank + 1, 2 * rank + 3)]], split
-    )
+    phases = _contract(padded, _phase_taps(weight, windows), lengths, [1] * rank, [1] * rank, bias)
+    phases = builtin.apart(phases)
+    # (N, Q..., G s... C/G) -> (N, G, C/G, Q, s, Q, s, ...) -> (N, C, Q s...), less what is past the input
+    split = [builtin.sizes_of(phases)[0], *lengths, windows.groups, *stride, windows.weight[1]]
+    last = [*range(rank + 1, 2 * rank + 3)]
+    phases = builtin.expand_shape(phases, [*([i] for i in range(rank + 1)), last], split)
     interleaved = [place for i in range(rank) for place in (1 + i, rank + 2 + i)]
     phases = builtin.transpose(phases, [0, rank + 1, 2 * rank + 2, *interleaved])
     phases = _collapse(phases, [[0], [1, 2], *([3 + 2 * i, 4 + 2 * i] for i in range(rank))])
     shape = [builtin.sizes_of(phases)[0], windows.channels, *sizes]
     type_ = tensor_type([s if isinstance(s, int) else DYNAMIC for s in shape], phases.type.element_type)
-    return builtin.extract_slice(phases, [0, 0, *windows.padding], shape, [1] * (rank + 2), type_)
+    return builtin.extract_slice(phases, [0] * len(shape), shape, [1] * len(shape), type_)
 
 
 def _phase_bias(bias: ir.Value, windows: _Windows) -> ir.Value:
@@ -192,23 +197,26 @@ def _phase_bias(bias: ir.Value, windows: _Windows) -> ir.Value:
 
 
 def _phase_taps(weight: ir.Value, windows: _Windows) -> ir.Value:
-    """The weight (F, C / G, K...) flipped as (J..., G, F / G, s... C / G), J = K / s rounded up; zero past the kernel."""
+    """The weight (F, C / G, K...) as (J..., G, F / G, s... C / G), J the number of offsets; zero outside the kernel."""
     rank, element = windows.rank, weight.type.element_type
     features, channels, *kernel = windows.weight
     stride, groups = windows.stride, windows.groups
-    length = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
-    shape = [*length, groups, features // groups, *stride, channels]
+    offsets = [windows.phase_offsets(i) for i in range(rank)]
+    shape = [*(high - low + 1 for low, high in offsets), groups, features // groups, *stride, channels]
 
     def body(_: ir.Value) -> list[ir.Value]:
         loops = [builtin.loop_index(i) for i in range(len(shape))]
         feature = arith.addi(arith.muli(loops[rank], _index(features // groups)), loops[rank + 1])
         inside, place = None, []
         for i in range(rank):
-            part = arith.muli(arith.subi(_index(length[i] - 1), loops[i]), _index(stride[i]))
-            tap = arith.addi(part, loops[rank + 2 + i])
-            here = arith.cmpi(arith.CmpIPredicate.slt, tap, _index(kernel[i]))
+            # Element q s + a and window q + offset meet at tap a + padding - offset s.
+            offset = _add(loops[i], offsets[i][0])
+            within = _add(loops[rank + 2 + i], windows.padding[i])
+            tap = arith.subi(within, arith.muli(offset, _index(stride[i])))
+            clamped = arith.maxsi(arith.minsi(tap, _index(kernel[i] - 1)), _index(0))
+            here = arith.cmpi(arith.CmpIPredicate.eq, tap, clamped)
             inside = here if inside is None else arith.andi(inside, here)
-            place.append(arith.minsi(tap, _index(kernel[i] - 1)))
+            place.append(clamped)
         operands = [weight, feature, loops[-1], *place]
         value = ir.Operation.create("tensor.extract", results=[element], operands=operands).results[0]
         return [arith.select(inside, value, arith.constant(element, 0.0))]

@@ -8,7 +8,7 @@ What the words after a block's language mean (they do not show in the rendered p
 * `sh run`, `sh run fails`: is run by the shell, in a copy of the checkout.
 * `append=FILE`, `file=FILE`, `after=FILE:TEXT`: the block goes into that file of the copy: at its end, as the whole
   file, or after the first line that holds TEXT.
-* `text` after a block that was run: its output. `...` stands for anything, as in doctest.
+* `text` after a block that was run: its output, paths relative to where it ran. `...` stands for anything, as in doctest.
 
 Other blocks are for reading only.
 """
@@ -152,4 +152,4 @@ def _run_program(block: Block, folder: Path, where: str) -> str:
             raise
     failed = process.returncode != 0
     assert failed == ("fails" in block.options), f"{where}: exit code {process.returncode}\n{printed}"
-    return printed
+    return printed.replace(f"{folder}{os.sep}", "")

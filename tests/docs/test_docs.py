@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def test_guide(path: Path, tmp_path: Path) -> None:
     unwanted = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, symlinks=True, ignore=unwanted)
     check(path, copy)
+
+
+def test_every_fact_is_documented() -> None:
+    """What the wrapper reads from signatures stands in docs/ir.md."""
+    facts = re.findall(r'"((?:flambeau|autograd)\.[a-z_]+)"', (ROOT / "frontend" / "facts.py").read_text())
+    assert len(facts) > 10
+    page_text = (ROOT / "docs" / "ir.md").read_text()
+    assert [fact for fact in facts if f"`{fact}`" not in page_text] == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
 from flambeau.runtime.iree_compiler import compile_module
 from tests.frontend.models import MODELS, Batch
-from tests.oracle import assert_gradients, weights_like
+from tests.oracle import assert_as_accurate, weights_like
 
 RUNGS = ("imported", "functional", "partitioned", "cpu")
 
@@ -60,16 +60,16 @@ def as_float64(data: Sequence[Batch]) -> list[Batch]:
     return [tuple(t.double() if t.is_floating_point() else t for t in batch) for batch in data]
 
 
-def judge(
-    found: dict[str, torch.Tensor], eager: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]
-) -> None:
-    """Output, gradients and state, each kind with a scale of its own."""
-    assert found.keys() == eager.keys() == exact.keys()
-    kinds: dict[str, list[str]] = {}
-    for name in exact:
-        kinds.setdefault(name.partition(" of ")[0], []).append(name)
-    for names in kinds.values():
-        assert_gradients(*({name: run[name] for name in names} for run in (found, eager, exact)))
+Run = dict[str, torch.Tensor]
+
+
+def judge(runs: Sequence[tuple[Run, Run, Run]]) -> None:
+    """Outputs, gradients and state, each kind with a scale of its own."""
+    for kind in {name.partition(" of ")[0] for name in runs[0][0]}:
+        chosen = [
+            tuple({n: t for n, t in run.items() if n.startswith(kind)} for run in three) for three in runs
+        ]
+        assert_as_accurate(chosen)  # type: ignore[arg-type]
 
 
 class Masks:
@@ -108,8 +108,8 @@ def assert_trains_like_eager(name: str, backend: str, dynamic: bool) -> None:
     masks = [Masks(eager), Masks(exact)]
     compiled = strictly(module, backend, dynamic)
     before = flambeau.counters["graphs"]
-    data = batches(name, dynamic)
-    for step, batch in enumerate(data):
+    runs = []
+    for step, batch in enumerate(batches(name, dynamic)):
         wide = as_float64([batch])[0]
         for reference, mask, given in zip((eager, exact), masks, (batch, wide), strict=True):
             reference.load_state_dict(module.state_dict())
@@ -118,8 +118,9 @@ def assert_trains_like_eager(name: str, backend: str, dynamic: bool) -> None:
             before += flambeau.counters["graphs"] - own
         torch.manual_seed(step)
         found = take_step(module, compiled, batch)
-        judge(found, take_step(eager, eager, batch), take_step(exact, exact, wide))
+        runs.append((found, take_step(eager, eager, batch), take_step(exact, exact, wide)))
     assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
+    judge(runs)
 
 
 def assert_infers_like_eager(name: str, backend: str, dynamic: bool, grad: bool) -> None:
@@ -128,6 +129,7 @@ def assert_infers_like_eager(name: str, backend: str, dynamic: bool, grad: bool)
     exact = built(name, train=False).double()
     compiled = strictly(module, backend, dynamic)
     before = flambeau.counters["graphs"]
+    runs = []
     for batch, wide in zip(data, as_float64(data), strict=True):
         with torch.set_grad_enabled(grad):
             found, expected = compiled(*batch), module(*batch)
@@ -135,8 +137,9 @@ def assert_infers_like_eager(name: str, backend: str, dynamic: bool, grad: bool)
         assert found.stride() == expected.stride() and found.requires_grad == expected.requires_grad
         if backend == "imported":
             assert torch.equal(found, expected)
-        judge({"output": found.detach()}, {"output": expected.detach()}, {"output": truth.detach()})
+        runs.append(({"output": found.detach()}, {"output": expected.detach()}, {"output": truth.detach()}))
     assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
+    judge(runs)
 
 
 # (model, rung) pairs whose compilation takes a second or two at most
