@@ -574,9 +574,7 @@ def _dims(dim: Any, rank: int) -> list[int]:
     return sorted(d % max(rank, 1) for d in chosen) if rank else []
 
 
-@imports(
-    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", "aten.mean.dim", "aten.prod.default"
-)
+@imports("aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", "aten.mean.dim")
 def _sum(
     importer: "Importer", self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> ir.Value:
@@ -597,7 +595,9 @@ def _softmax(importer: "Importer", self: Any, dim: int, **_: Any) -> ir.Value:
 
 @imports("aten.upsample_nearest2d.vec")
 def _upsample_nearest2d(importer: "Importer", input: Any, scale_factors: Any, **_: Any) -> ir.Value:
-    return b.upsample_nearest2d(importer.value(input), importer.result_sizes()[2:], *(scale_factors or [None] * 2))
+    return b.upsample_nearest2d(
+        importer.value(input), importer.result_sizes()[2:], *(scale_factors or [None] * 2)
+    )
 
 
 @imports("aten.upsample_bilinear2d.vec")

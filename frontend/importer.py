@@ -28,6 +28,7 @@ from flambeau.dialects.opdef import (
     DType,
     Field,
     Index,
+    Ints,
     Literal,
     Tensor,
     VerificationError,
@@ -296,7 +297,7 @@ class Importer:
         if node.target is torch.ops.aten._assert_async.msg:
             return None  # a check of values, as of one_hot's classes: compiled code takes the nearest valid position
         if node.target is torch.ops.higher_order.autograd_function_apply:
-            return import_user_function(self, node)
+            return self._import_user_function(node)
         if not isinstance(node.target, OpOverload):
             raise UnsupportedGraphError(str(node.target), user_location(node), "it has no op in the dialect")
         record: NodeRecord = node.meta[NODE_RECORD]
@@ -308,6 +309,19 @@ class Importer:
             return self._import_reference_view(node, record, arguments)
         self._calling(node.target, node.meta["val"])
         return self._finish(record, self.call(str(node.target), arguments))
+
+    def _import_user_function(self, node: fx.Node) -> list[Any]:
+        record: NodeRecord = node.meta[NODE_RECORD]
+        given = {
+            t.storage for a in node.all_input_nodes for t in a.meta[NODE_RECORD].results if t is not None
+        }
+        if any(t is not None and t.storage in given & self._written for t in record.results):
+            raise TypeError("it returns memory of an argument, which the graph writes")
+        values = import_user_function(self, node)
+        return [
+            value if tensor is None else self._entity(record, value, tensor)
+            for value, tensor in zip(values, record.results, strict=True)
+        ]
 
     def _calling(self, target: Any, result: Any) -> None:
         """Note the overload that is about to be imported and its fake result, for rules to look at."""
@@ -357,7 +371,9 @@ class Importer:
         base = self._entities[node.args[0]]  # type: ignore[index]
         if not isinstance(base, Reference):
             raise TypeError("a view of a written storage whose first argument is not the viewed tensor")
-        detached = base.detached or node.target is torch.ops.aten.detach.default
+        detached = base.detached or (
+            node.target is torch.ops.aten.detach.default and not self._is_new(node.args[0])
+        )
         loaded = b.ref_load(base.ref)
         self._calling(node.target, node.meta["val"])
         values = self.call(str(node.target), {**arguments, next(iter(arguments)): loaded})
@@ -373,6 +389,13 @@ class Importer:
         _erase_unused(loaded, values)
         returned = node.meta["val"]
         return entities if isinstance(returned, list | tuple) else entities[0]
+
+    def _is_new(self, node: Any) -> bool:
+        """Whether a tensor has no history, nor any other use that could give it one: PyTorch detaches what it makes."""
+        (record,) = node.meta[NODE_RECORD].results
+        root = self._roots.get(record.storage, (None,))[0]
+        made_here = node.op == "call_function" and root is self._entities[node]
+        return made_here and len(node.users) == 1 and not record.requires_grad
 
     def _reference_chain(self, value: ir.Value, loaded: ir.Value, ref: ir.Value) -> ir.Value:
         if value == loaded:
@@ -407,6 +430,11 @@ class Importer:
             place = self._entities[written_node]
             if not isinstance(place, Reference):
                 raise TypeError(f"argument {name!r} is written, but its storage is not known to be")
+            gets_history = any(t is not None and t.requires_grad for t in record.results)
+            if place.detached and record.grad_enabled and gets_history:
+                raise TypeError(
+                    "a detached tensor takes over a history, apart from the one of the tensor it shares memory with"
+                )
             current = place.ref.type.tensor
             new = b.cast(stored[name], current.element_type)
             if shape_of(new) != shape_of(current):
@@ -483,6 +511,8 @@ class Importer:
         return arguments
 
     def _argument(self, item: Field, value: Any) -> Any:
+        if item.kind is Ints and (isinstance(value, int) or (value is None and not item.optional)):
+            return [] if value is None else [value]
         if value is None:
             return None
         if item.kind is Tensor and item.variadic:

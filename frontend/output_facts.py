@@ -14,7 +14,13 @@ from torch import fx
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.frontend import symbols
-from flambeau.frontend.signature import OutputRecord, TensorRecord, UnsupportedGraphError
+from flambeau.frontend.signature import (
+    NODE_RECORD,
+    OutputRecord,
+    TensorRecord,
+    UnsupportedGraphError,
+    user_location,
+)
 from flambeau.pipelines import functions as fn
 
 if TYPE_CHECKING:
@@ -44,6 +50,10 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             fact["flambeau.copy"] = ir.UnitAttr.get()
         if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
             fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
+        shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
+        if shared and _through_user_function(argument, tensor.storage):
+            reason = "a custom autograd.Function returns memory that it was given, under another history"
+            raise UnsupportedGraphError("output", user_location(argument), reason)
         if record.is_input is not None:
             fact["flambeau.is_argument"] = fn.integer(record.is_input)
         elif record.shares_input:
@@ -77,6 +87,22 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
                 facts[position]["flambeau.view_of_result"] = fn.integer(base)
                 facts[position]["flambeau.view"] = _view(tensor, owner)
     return values, facts
+
+
+def _through_user_function(node: fx.Node, storage: int) -> bool:
+    """Whether a tensor came to its storage through a custom autograd.Function that was given this storage."""
+    while node.op == "call_function":
+        source = next((a for a in node.all_input_nodes if _has_storage(a, storage)), None)
+        if source is None:
+            return False
+        if node.target is torch.ops.higher_order.autograd_function_apply:
+            return True
+        node = source
+    return False
+
+
+def _has_storage(node: fx.Node, storage: int) -> bool:
+    return any(t is not None and t.storage == storage for t in node.meta[NODE_RECORD].results)
 
 
 def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> TensorRecord:

@@ -287,6 +287,7 @@ class WhereOp(ElementwiseOp, name="where"):
         aten("masked_fill.Tensor", "y", "condition", "x"),
         aten("masked_fill.Scalar", "y", "condition", "x"),
     )
+    conditions = ("condition",)
 
     def infer(op):
         type_ = equal_types("x", "y")(op)

@@ -458,7 +458,8 @@ class XlogyOp(ElementwiseOp, name="xlogy"):
     infer = _floating("x", "y")
 
     def decompose(op):
-        return b.where(b.logical_and(b.eq(op.x, 0), b.eq(op.y, op.y)), 0, b.mul(op.x, b.log(op.y)))
+        zero = b.logical_and(b.eq(op.x, 0), b.logical_not(b.isnan(op.y)))
+        return b.where(zero, 0, b.mul(op.x, b.log(op.y)))
 
     def vjp(op, g):
         undefined = b.logical_and(b.eq(op.x, 0), b.le(op.y, 0))

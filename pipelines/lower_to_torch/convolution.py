@@ -90,7 +90,7 @@ class _Windows:
         return self.dilation[i] * (self.kernel[i] - 1)
 
     def phase_offsets(self, i: int) -> tuple[int, int]:
-        """The least and greatest t - q for which window t reaches some input element q stride + 0, 1, ..., stride - 1."""
+        """The least and greatest t - q for which window t reaches one of the elements from q stride to its next."""
         stride, padding = self.stride[i], self.padding[i]
         return -((self.reach(i) - padding) // stride), (stride - 1 + padding) // stride
 

@@ -4,7 +4,7 @@
 import math
 from collections.abc import Callable
 
-from flambeau.dialects.bindings import ir
+from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import is_float, is_float64, is_integer, is_unsigned, shape_of, with_element
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin as bt
@@ -29,10 +29,7 @@ def _pointwise(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.V
 
 @t.lowers("flambeau.copysign")
 def _copysign(o: t.Lowered) -> ir.Value:
-    def compute(x: ir.Value, y: ir.Value) -> ir.Value:
-        return ir.Operation.create("math.copysign", results=[x.type], operands=[x, y]).results[0]
-
-    return _pointwise(o, ("x", "y"), compute)
+    return _pointwise(o, ("x", "y"), lambda x, y: _math("copysign", x, y))
 
 
 @t.lowers("flambeau.maximum", "flambeau.minimum")
@@ -88,11 +85,60 @@ def _signed(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.Valu
     return _cast(compute(*(_cast(getattr(o, name), wide) for name in names), t.torch_type(wide)), type_)
 
 
+def _math(name: str, *operands: ir.Value) -> ir.Value:
+    """An op of the math dialect on scalars of one type."""
+    return ir.Operation.create(f"math.{name}", results=[operands[0].type], operands=list(operands)).results[0]
+
+
+def _if(predicate: str, x: ir.Value, y: ir.Value | float, then: ir.Value | float, otherwise: ir.Value) -> ir.Value:
+    """`then` where the comparison holds; the predicates are those of arith.cmpf."""
+    y, then = (arith.constant(x.type, v) if isinstance(v, int | float) else v for v in (y, then))
+    return arith.select(arith.cmpf(getattr(arith.CmpFPredicate, predicate), x, y), then, otherwise)
+
+
+def _power(x: ir.Value, y: ir.Value) -> ir.Value:
+    """x to the power y, special values included; IREE's powf is for x > 0."""
+    size = _math("absf", x)
+    power = _if("OEQ", size, 1.0, 1.0, _math("powf", size, y))
+    half = arith.mulf(y, arith.constant(y.type, 0.5))
+    signed = _if("OEQ", _math("floor", half), half, power, arith.negf(power))
+    undefined = arith.select(
+        arith.andi(
+            arith.cmpf(arith.CmpFPredicate.ONE, size, arith.constant(x.type, math.inf)),
+            arith.cmpf(arith.CmpFPredicate.OLT, x, arith.constant(x.type, 0.0)),
+        ),
+        arith.constant(x.type, math.nan),
+        power,
+    )
+    negative = _if("OEQ", _math("floor", y), y, signed, undefined)
+    minus = _math("copysign", arith.constant(x.type, 1.0), x)
+    result = _if("OLT", minus, 0.0, negative, power)
+    result = _if("UNO", x, y, math.nan, result)
+    return _if("OEQ", x, 1.0, 1.0, _if("OEQ", y, 0.0, 1.0, result))
+
+
 @t.lowers("flambeau.pow")
 def _pow(o: t.Lowered) -> ir.Value:
     if is_integer(o.op.out.type):
         raise UnsupportedOpError(o.op.operation, "powers of integers are lowered only with a fixed exponent")
-    return t.call("aten.pow.Tensor_Tensor", [o.x, o.y], *o.result_types)
+    return _pointwise(o, ("x", "y"), _power)
+
+
+@t.lowers("flambeau.atan2")
+def _atan2(o: t.Lowered) -> ir.Value:
+    _refuse_float64(o)
+
+    def compute(x: ir.Value, y: ir.Value) -> ir.Value:
+        # IREE's atan2 is NaN for two zeros and two infinities, and does not see the sign of a zero.
+        opposite, adjacent = _math("absf", x), _math("absf", y)
+        angle = _if("OEQ", opposite, adjacent, math.pi / 4, _math("atan2", opposite, adjacent))
+        angle = _if("OEQ", opposite, 0.0, 0.0, angle)
+        angle = _if("UNO", x, y, math.nan, angle)
+        minus = _math("copysign", arith.constant(y.type, 1.0), y)
+        angle = _if("OLT", minus, 0.0, arith.subf(arith.constant(y.type, math.pi), angle), angle)
+        return _math("copysign", angle, x)
+
+    return _pointwise(o, ("x", "y"), compute)
 
 
 # What eager computes for these exponents.
@@ -114,7 +160,7 @@ def _pow_scalar(o: t.Lowered) -> ir.Value:
         return _repeated_product(o, int(exponent))
     if exponent == -2:
         return t.call("aten.reciprocal", [_repeated_product(o, 2)], *o.result_types)  # type: ignore[no-any-return]
-    return t.call("aten.pow.Tensor_Scalar", [o.x, t.number(exponent)], *o.result_types)  # type: ignore[no-any-return]
+    return _pointwise(o, ("x",), lambda x: _power(x, arith.constant(x.type, float(exponent))))
 
 
 def _repeated_product(o: t.Lowered, exponent: int) -> ir.Value:
@@ -131,7 +177,7 @@ def _repeated_product(o: t.Lowered, exponent: int) -> ir.Value:
 
 
 # IREE approximates these in f32 and has nothing for f64.
-_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "erf")
+_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "erf")
 
 
 @t.lowers(*(f"flambeau.{name}" for name in _F32_ONLY))
@@ -151,25 +197,25 @@ def _same_name(o: t.Lowered) -> ir.Value:
     return t.call(name, operands, *o.result_types)  # type: ignore[no-any-return]
 
 
-def _with_number(name: str, x: ir.Value, value: float) -> ir.Value:
-    """`aten.<name>.Scalar` of a tensor and a number."""
-    alpha = [t.int_(1)] if name in ("add", "sub") else []
-    return t.call(f"aten.{name}.Scalar", [x, t.float_(value), *alpha], x.type)  # type: ignore[no-any-return]
-
-
 @t.lowers("flambeau.log2", "flambeau.log10")
 def _log(o: t.Lowered) -> ir.Value:
     base = 2.0 if o.op.operation.name == "flambeau.log2" else 10.0
     if base == 2.0 and not is_float64(o.op.out.type):
         return _same_name(o)
-    return _with_number("mul", t.call("aten.log", [o.x], *o.result_types), 1.0 / math.log(base))
+    natural = t.call("aten.log", [o.x], *o.result_types)
+    return t.call("aten.mul.Scalar", [natural, t.float_(1.0 / math.log(base))], *o.result_types)  # type: ignore[no-any-return]
 
 
 @t.lowers("flambeau.tanh")
 def _tanh(o: t.Lowered) -> ir.Value:
     if not is_float64(o.op.out.type):
         return _same_name(o)
-    # (e^2x - 1) / (e^2x + 1), which is 1 to the last bit where |x| is over 20.
-    x = t.call("aten.clamp", [o.x, t.float_(-20.0), t.float_(20.0)], *o.result_types)
-    grown = t.call("aten.expm1", [_with_number("mul", x, 2.0)], *o.result_types)
-    return t.call("aten.div.Tensor", [grown, _with_number("add", grown, 2.0)], *o.result_types)  # type: ignore[no-any-return]
+
+    def compute(x: ir.Value) -> ir.Value:
+        # (e^2x - 1) / (e^2x + 1), which is 1 to the last bit where |x| is over 20.
+        size = arith.minimumf(_math("absf", x), arith.constant(x.type, 20.0))
+        grown = _math("expm1", arith.addf(size, size))
+        ratio = arith.divf(grown, arith.addf(grown, arith.constant(x.type, 2.0)))
+        return _math("copysign", ratio, x)
+
+    return _pointwise(o, ("x",), compute)

@@ -56,6 +56,8 @@ class CompiledFamily:
         pending = [[(s, dynamic) for s in self.samples for dynamic in (False, True) if (s, dynamic) in self.only]]
         while pending:
             cases = pending.pop()
+            if not cases:
+                continue
             try:
                 executable = load(cases)
             except Exception as error:  # noqa: BLE001  (whatever it is, the test of the sample that causes it raises it)

@@ -34,10 +34,18 @@ ELSEWHERE = {
 }
 
 
-def cases(where: Callable[[Sample], object] = lambda sample: True) -> list[Any]:
+Where = Callable[[Sample], object]
+
+
+def cases(where: Where = lambda sample: True, slow: Where = lambda sample: False) -> list[Any]:
     """Parameters (sample, dynamic) for the samples that `where` accepts: static, and unless they say no with `?` dims."""
     return [
-        pytest.param(sample, dynamic, id=f"{family}-{sample}-{'dynamic' if dynamic else 'static'}")
+        pytest.param(
+            sample,
+            dynamic,
+            id=f"{family}-{sample}-{'dynamic' if dynamic else 'static'}",
+            marks=[pytest.mark.slow] if slow(sample) else [],
+        )
         for family, samples in FAMILIES.items()
         for sample in samples
         if where(sample)
@@ -46,8 +54,8 @@ def cases(where: Callable[[Sample], object] = lambda sample: True) -> list[Any]:
     ]
 
 
-def each(where: Callable[[Sample], object] = lambda sample: True) -> Any:
-    return pytest.mark.parametrize(("sample", "dynamic"), cases(where))
+def each(where: Where = lambda sample: True, slow: Where = lambda sample: False) -> Any:
+    return pytest.mark.parametrize(("sample", "dynamic"), cases(where, slow))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -226,7 +234,11 @@ def _compile_only_what_is_selected(request):
         family.only = selected
 
 
-@each(can_be_compiled)
+# The first sample of each op; the others are slow.
+FIRST = {sample.cls: sample for sample in reversed(SAMPLES) if can_be_compiled(sample)}
+
+
+@each(can_be_compiled, slow=lambda sample: sample is not FIRST[sample.cls])
 @pytest.mark.usefixtures("_compile_only_what_is_selected")
 def test_compiled_equals_interpreter(sample, dynamic):
     values = sample.values()

@@ -112,7 +112,7 @@ SAMPLES = [
     Sample("pow", lambda: [integers(3, 4), integers(3, 4, low=0, high=5)], lower=False, id="i64"),
     *[
         sample
-        for exponent in (2, 3, 0.5, -0.5, -1, -2, 1, 0, 2.0, 1.7, 4.0)
+        for exponent in (2, 3, 0.5, -0.5, -1, -2, 1, 0, 2.0, 1.7, 4.0, 5, -3, -1.7)
         for sample in (
             Sample("pow_scalar", lambda e=exponent: [positive(3, 4), e], grad2=True, id=f"{exponent}"),
             Sample("pow_scalar", lambda e=exponent: [SPECIAL, e], dynamic=False, id=f"special {exponent}"),
@@ -184,6 +184,7 @@ SAMPLES = [
     *unary("cosh"),
     *unary("tanh"),
     Sample("tanh", lambda: [NEAR_ZERO], id="near 0"),
+    Sample("tanh", lambda: [torch.cat([SPECIAL, NEAR_ZERO]).double()], grad=(), id="f64 special"),
     *unary("asinh"),
     Sample("asinh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("acosh", 1.1, 4.0),
