@@ -8,6 +8,8 @@ READY  := $(VENV)/.ready
 # Pinned and installed first, so that no other version is fetched. Where this brings gigabytes of GPU libraries that you do
 # not want: make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
 TORCH  ?= torch==2.13.0
+# Each worker compiles with all cores, so two keep a machine busy; a file's tests share what they compile.
+WORKERS ?= -n 2 --dist loadfile
 WHEEL_VENV := build/wheel-venv
 EMPTY      := build/empty
 
@@ -37,7 +39,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 pytest: $(READY) ## all of pytest; PYTEST_FLAGS='-k name' for some
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_FLAGS)
 
 lit: $(READY) ## all of lit
 	$(BIN)/lit -v lit_tests
@@ -53,7 +55,7 @@ test-wheel: $(READY)
 	mkdir -p $(EMPTY)
 	cp -r tests lit_tests pyproject.toml $(EMPTY)
 	cd $(EMPTY) && ../../$(WHEEL_VENV)/bin/lit -v lit_tests
-	cd $(EMPTY) && ../../$(WHEEL_VENV)/bin/python -m pytest -m "not slow and not checkout"
+	cd $(EMPTY) && ../../$(WHEEL_VENV)/bin/python -m pytest $(WORKERS) -m "not slow and not checkout"
 
 format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

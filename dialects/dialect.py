@@ -9,11 +9,24 @@ from flambeau.dialects.bindings import ext, ir
 from flambeau.dialects.infer import equal_types
 
 
-class Flambeau(ext.Dialect, name="flambeau"):
+class _Dialect(ext.Dialect, name=""):
+    """A dialect whose definition in IRDL is built once per process; other contexts parse it, which is much faster."""
+
+    _text = ""
+    _declared = 0  # how many ops `_text` defines
+
+    @classmethod
+    def _emit_module(cls) -> ir.Module:
+        if cls._declared != len(cls.operations):
+            cls._text, cls._declared = str(super()._emit_module()), len(cls.operations)
+        return ir.Module.parse(cls._text)
+
+
+class Flambeau(_Dialect, name="flambeau"):
     """Tensor ops on builtin ranked tensors, and references for writes and views."""
 
 
-class Autograd(ext.Dialect, name="autograd"):
+class Autograd(_Dialect, name="autograd"):
     """What differentiation needs to say: detach, with_value, regions with their own derivative."""
 
 

@@ -273,6 +273,7 @@ def _refuse_nested(element: str) -> None:
         _refuse_nested(inner)
 
 
+@cache
 def _check_upstream(text: str) -> None:
     """Let MLIR check names, options and nesting of its own passes."""
     try:

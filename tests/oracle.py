@@ -219,9 +219,9 @@ def assert_as_accurate(runs: Sequence[tuple[Tensors, Tensors, Tensors]]) -> None
     """Judge named float32 tensors of one or more runs (ours, eager's, and in float64) by their relative errors.
 
     A tensor's relative error is its largest error against float64 over the largest element, the largest of all runs. It
-    is at most twice eager's, or FLOOR. Where the true value is nothing but cancellation (a bias before batch norm: below
-    FLOOR of the largest tensor of all), errors are rounding errors of that scale, and count against it. No tensor is left
-    out.
+    is at most twice eager's, or FLOOR. Where the true value is nothing but cancellation (a bias before batch norm:
+    below FLOOR of the largest tensor of all), errors are rounding errors of that scale, and count against it. No
+    tensor is left out.
     """
     ours: dict[str, float] = {}
     eagers: dict[str, float] = {}

@@ -21,7 +21,6 @@ def _rounded_once(function):
     return decompose
 
 
-
 class ReluOp(ElementwiseOp, name="relu"):
     """max(x, 0).
 
@@ -200,7 +199,9 @@ class GeluOp(ElementwiseOp, name="gelu"):
 
     def check(op):
         if op.approximate not in ("none", "tanh"):
-            raise VerificationError(f"attribute 'approximate' is '{op.approximate}'; it may be 'none' or 'tanh'")
+            raise VerificationError(
+                f"attribute 'approximate' is '{op.approximate}'; it may be 'none' or 'tanh'"
+            )
 
     def vjp(op, g):
         x = op.x

@@ -36,4 +36,3 @@ class WithValueOp(AutogradOp, name="with_value"):
 
     def vjp(op, g):
         return {"old": g}
-

@@ -7,7 +7,15 @@ from flambeau.dialects import build as b
 from flambeau.dialects.dialect import ElementwiseOp
 from flambeau.dialects.infer import equal_types, merge_shapes
 from flambeau.dialects.opdef import Lowering, NotDifferentiable, Result, Tensor, VerificationError, aten
-from flambeau.dialects.types import compatible, is_bool, is_float, is_integer, shape_of, tensor_type, with_element
+from flambeau.dialects.types import (
+    compatible,
+    is_bool,
+    is_float,
+    is_integer,
+    shape_of,
+    tensor_type,
+    with_element,
+)
 
 _TRUTH_VALUES = NotDifferentiable("truth values carry no gradient")
 _INTEGERS = NotDifferentiable("integers carry no gradient")
@@ -295,7 +303,8 @@ class WhereOp(ElementwiseOp, name="where"):
             raise VerificationError(f"operand 'condition' must be bool, found {op.condition}")
         if not compatible(with_element(op.condition, type_.element_type), type_):
             raise VerificationError(
-                f"operands 'condition' and 'x' differ in shape: {op.condition} and {type_} (broadcast with flambeau.expand)"
+                f"operands 'condition' and 'x' differ in shape: {op.condition} and {type_} "
+                "(broadcast with flambeau.expand)"
             )
         return tensor_type(merge_shapes(shape_of(op.condition), shape_of(type_)), type_.element_type)
 

@@ -45,7 +45,9 @@ def _floating(*names: str):
     def infer(op):
         type_ = equal_types(*names)(op)
         if is_integer(type_):
-            raise VerificationError(f"is for floating-point tensors, found {type_} (cast with flambeau.to_dtype)")
+            raise VerificationError(
+                f"is for floating-point tensors, found {type_} (cast with flambeau.to_dtype)"
+            )
         return type_
 
     return infer
@@ -57,7 +59,9 @@ def _numeric(*names: str):
     def infer(op):
         type_ = equal_types(*names)(op)
         if is_bool(type_):
-            raise VerificationError(f"is not defined for bool tensors, found {type_} (cast with flambeau.to_dtype)")
+            raise VerificationError(
+                f"is not defined for bool tensors, found {type_} (cast with flambeau.to_dtype)"
+            )
         return type_
 
     return infer

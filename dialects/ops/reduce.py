@@ -587,7 +587,8 @@ def _at_position(op, g):
     """g at the position that was chosen along op.dim, 0 elsewhere."""
     if not shape_of(op.x):
         return g
-    chosen = b.eq(positions(op.x, normalize_dim(op.dim, len(shape_of(op.x)))), _restore_dim(op.indices, op.x, op.dim, op.keepdim))
+    position = positions(op.x, normalize_dim(op.dim, len(shape_of(op.x))))
+    chosen = b.eq(position, _restore_dim(op.indices, op.x, op.dim, op.keepdim))
     return b.where(chosen, _restore_dim(g, op.x, op.dim, op.keepdim), 0)
 
 

@@ -90,7 +90,9 @@ def _math(name: str, *operands: ir.Value) -> ir.Value:
     return ir.Operation.create(f"math.{name}", results=[operands[0].type], operands=list(operands)).results[0]
 
 
-def _if(predicate: str, x: ir.Value, y: ir.Value | float, then: ir.Value | float, otherwise: ir.Value) -> ir.Value:
+def _if(
+    predicate: str, x: ir.Value, y: ir.Value | float, then: ir.Value | float, otherwise: ir.Value
+) -> ir.Value:
     """`then` where the comparison holds; the predicates are those of arith.cmpf."""
     y, then = (arith.constant(x.type, v) if isinstance(v, int | float) else v for v in (y, then))
     return arith.select(arith.cmpf(getattr(arith.CmpFPredicate, predicate), x, y), then, otherwise)

@@ -53,7 +53,9 @@ class CompiledFamily:
     @functools.cached_property
     def _loaded(self) -> dict[Case, tuple[Executable, str] | Exception]:
         loaded: dict[Case, tuple[Executable, str] | Exception] = {}
-        pending = [[(s, dynamic) for s in self.samples for dynamic in (False, True) if (s, dynamic) in self.only]]
+        pending = [
+            [(s, dynamic) for s in self.samples for dynamic in (False, True) if (s, dynamic) in self.only]
+        ]
         while pending:
             cases = pending.pop()
             if not cases:

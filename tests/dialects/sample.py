@@ -82,7 +82,9 @@ def flat(value: Any) -> list[Any]:
 
 def aten_call(cls: Any, values: Sequence[Any]) -> Any:
     """The op's first ATen overload, called with the values of its fields."""
-    given = {f.name: f.default for f in cls.fields} | dict(zip((f.name for f in cls.fields), values, strict=False))
+    given = {f.name: f.default for f in cls.fields} | dict(
+        zip((f.name for f in cls.fields), values, strict=False)
+    )
     call = cls.aten[0]
     function = overload(call.name)
     positional, keyword = [], {}
@@ -131,7 +133,9 @@ def _argument_types(sample: Sample, values: Sequence[Any], dynamic: bool) -> lis
     ]
 
 
-def _field_values(sample: Sample, values: Sequence[Any], arguments: Iterator[ir.Value], dynamic: bool) -> list[Any]:
+def _field_values(
+    sample: Sample, values: Sequence[Any], arguments: Iterator[ir.Value], dynamic: bool
+) -> list[Any]:
     fields: list[Any] = []
     for item, value in zip(sample.cls.fields, values, strict=False):
         if _becomes_argument(item, value, dynamic):
@@ -180,7 +184,14 @@ def add_function(
     function.attributes["function_type"] = ir.TypeAttr.get(type_)
 
 
-def single(sample: Sample, values: Sequence[Any], *, dynamic: bool, extra: Sequence[Any] = (), body: Body | None = None) -> ir.Module:
+def single(
+    sample: Sample,
+    values: Sequence[Any],
+    *,
+    dynamic: bool,
+    extra: Sequence[Any] = (),
+    body: Body | None = None,
+) -> ir.Module:
     """A module with one function `@f`; see `add_function`."""
     module = ir.Module.create()
     add_function(module, "f", sample, values, dynamic=dynamic, extra=extra, body=body)
@@ -196,5 +207,3 @@ def as_float64(values: Sequence[Any]) -> list[Any]:
         return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
     return [convert(v) for v in values]
-
-

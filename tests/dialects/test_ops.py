@@ -38,7 +38,7 @@ Where = Callable[[Sample], object]
 
 
 def cases(where: Where = lambda sample: True, slow: Where = lambda sample: False) -> list[Any]:
-    """Parameters (sample, dynamic) for the samples that `where` accepts: static, and unless they say no with `?` dims."""
+    """(sample, dynamic) for the samples that `where` accepts: static, and with `?` dims unless they say no."""
     return [
         pytest.param(
             sample,
@@ -78,7 +78,12 @@ def close(found: Sequence[Any], expected: Sequence[Any], tolerance: float, what:
         finite = b[torch.isfinite(b)].abs()
         scale = float(finite.max()) if finite.numel() else 0.0
         torch.testing.assert_close(
-            a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True, msg=lambda m, i=index: f"{what} {i}: {m}"
+            a,
+            b,
+            rtol=tolerance,
+            atol=tolerance * scale,
+            equal_nan=True,
+            msg=lambda m, i=index: f"{what} {i}: {m}",
         )
 
 
@@ -122,7 +127,9 @@ def test_interpreter_equals_eager(sample, dynamic):
         inferred = [type_.get_dim_size(i) for i in range(type_.rank) if not type_.is_dynamic_dim(i)]
         assert len(inferred) <= result.dim()
         if not dynamic:
-            assert inferred == list(result.shape), f"{type_} is inferred where eager gives {tuple(result.shape)}"
+            assert inferred == list(result.shape), (
+                f"{type_} is inferred where eager gives {tuple(result.shape)}"
+            )
 
 
 @each(lambda sample: sample.differentiable())
@@ -139,7 +146,11 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
     """Gradients (or those of outputs and gradients together) by autodiff against torch.autograd, in f64."""
     positions = sample.differentiable()
     values = as_float64(sample.values())
-    wanted = [len(call_arguments(sample, values[:p], dynamic)) + i for p in positions for i in range(len(flat(values[p])))]
+    wanted = [
+        len(call_arguments(sample, values[:p], dynamic)) + i
+        for p in positions
+        for i in range(len(flat(values[p])))
+    ]
     leaves = [v.requires_grad_() for p in positions for v in flat(values[p])]
     outputs = sample.reference(values)
     arguments = call_arguments(sample, values, dynamic)
@@ -150,7 +161,10 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
         Decompose().run(module)
         fn.set_signature(
             function,
-            [{"autograd.requires_grad": ir.UnitAttr.get()} if i in wanted else {} for i in range(len(arguments))],
+            [
+                {"autograd.requires_grad": ir.UnitAttr.get()} if i in wanted else {}
+                for i in range(len(arguments))
+            ],
             [{} for _ in outputs],
         )
         differentiate(function)
@@ -165,7 +179,9 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
                 argument = arguments[position]
                 expected.append(torch.zeros_like(argument) if gradient is None else gradient)
             else:
-                assert gradient is None or not gradient.any(), f"no gradient for argument {position}, eager has {gradient}"
+                assert gradient is None or not gradient.any(), (
+                    f"no gradient for argument {position}, eager has {gradient}"
+                )
         wanted += range(len(arguments), len(arguments) + len(tangents))
         arguments += tangents
         leaves += tangents
@@ -202,12 +218,16 @@ STOPS: dict[str, str] = {}
 
 def seeds(function: Any) -> list[int]:
     """Which results the tangent arguments belong to."""
-    return [int(a["flambeau.of_result"]) for a in fn.argument_attributes(function) if "flambeau.of_result" in a]
+    return [
+        int(a["flambeau.of_result"]) for a in fn.argument_attributes(function) if "flambeau.of_result" in a
+    ]
 
 
 def gradient_positions(function: Any) -> list[int]:
     """Which arguments have a gradient among the results."""
-    return [int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a]
+    return [
+        int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a
+    ]
 
 
 @each(lambda sample: sample.cls.decompose)
@@ -245,7 +265,9 @@ def test_compiled_equals_interpreter(sample, dynamic):
     arguments = call_arguments(sample, values, dynamic)
     expected = run(single(sample, values, dynamic=dynamic), arguments)
     found = COMPILED[sample].call((sample, dynamic), arguments, expected)
-    tolerance = sample.tolerance if sample.tolerance is not None else max(default_tolerance(e) for e in expected)
+    tolerance = (
+        sample.tolerance if sample.tolerance is not None else max(default_tolerance(e) for e in expected)
+    )
     close(found, expected, tolerance, "result")
 
 

@@ -11,8 +11,12 @@ from flambeau.dialects.bindings import ir, passmanager
 from flambeau.pipelines.functionalize import Functionalize
 from flambeau.pipelines.lower_to_torch import LowerToTorch
 from flambeau.runtime import interpreter
+from flambeau.runtime.backends import lookup_backend
+from flambeau.runtime.devices import find_device
+from flambeau.runtime.errors import BackendNotAvailableError
 from flambeau.runtime.evaluators.random import threefry2x32
-from tests.dialects.compiled import load
+from flambeau.runtime.executable import Executable, ResultSpec
+from flambeau.runtime.iree_compiler import compile_module
 from tests.dialects.sample import Sample, add_function, single
 
 # Random123's known answers for threefry2x32 with 20 rounds: key, counter, result.
@@ -173,35 +177,48 @@ def test_dropout_in_eval_is_the_identity():
     assert bool(mask.all())
 
 
+on_each_device = pytest.mark.parametrize("backend", ["cpu", "vulkan", "cuda"])
+
+
+def compiled(module, backend):
+    """Lower and compile a module; call the result with function name, arguments and tensors like the results."""
+    record = lookup_backend(backend)
+    try:
+        device = find_device(record)
+    except BackendNotAvailableError as error:
+        pytest.skip(str(error))
+    LowerToTorch().run(module)
+    executable = Executable(compile_module(str(module), record), device)
+    return lambda name, arguments, like: executable.function(name, [ResultSpec(t.dtype) for t in like])(
+        arguments
+    )
+
+
+@on_each_device
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-def test_compiled_masks_are_the_interpreters(dynamic):
+def test_compiled_masks_are_the_interpreters(dynamic, backend):
     sample = Sample("native_dropout", lambda: [torch.randn(7, 9, 3), 0.4, True])
     module = single(sample, sample.values(), dynamic=dynamic)
     Functionalize().run(module)
     x = sample.values()[0]
     expected = interpreter.run(module, "f", [x, SEED])
-    LowerToTorch().run(module)
-    found = load(str(module))("f", [x, SEED], expected)
-    assert torch.equal(found[1], expected[1])
-    assert torch.equal(found[0], expected[0])
+    out, mask = compiled(module, backend)("f", [x, SEED], expected)
+    assert torch.equal(mask, expected[1])
+    assert torch.equal(out, expected[0])
 
 
-def test_compiled_distributions_are_the_interpreters():
+@on_each_device
+def test_compiled_distributions_are_the_interpreters(backend):
     module = ir.Module.create()
     names = []
-    # No normal float64: IREE has no cosine of it for the CPU.
-    for op, dtypes in (
-        ("rand", [torch.float32, torch.float64, torch.float16]),
-        ("randn", [torch.float32, torch.bfloat16]),
-    ):
-        for dtype in dtypes:
+    for op in ("rand", "randn"):
+        for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
             names.append(f"{op}_{len(names)}")
             sample = Sample(op, lambda dtype=dtype: [[64, 5], dtype])
             add_function(module, names[-1], sample, sample.values(), dynamic=False)
     Functionalize().run(module)
     expected = {name: interpreter.run(module, name, [SEED]) for name in names}
-    LowerToTorch().run(module)
-    call = load(str(module))
+    call = compiled(module, backend)
     for name in names:
         (found,) = call(name, [SEED], expected[name])
         if name.startswith("rand_"):

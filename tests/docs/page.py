@@ -8,7 +8,8 @@ What the words after a block's language mean (they do not show in the rendered p
 * `sh run`, `sh run fails`: is run by the shell, in a copy of the checkout.
 * `append=FILE`, `file=FILE`, `after=FILE:TEXT`: the block goes into that file of the copy: at its end, as the whole
   file, or after the first line that holds TEXT.
-* `text` after a block that was run: its output, paths relative to where it ran. `...` stands for anything, as in doctest.
+* `text` after a block that was run: its output, paths relative to where it ran. `...` stands for anything, as in
+  doctest.
 
 Other blocks are for reading only.
 """
@@ -143,7 +144,13 @@ def _run_program(block: Block, folder: Path, where: str) -> str:
     }
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             printed, _ = process.communicate(timeout=_TIMEOUT)

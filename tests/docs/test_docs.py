@@ -39,7 +39,9 @@ def test_page(path: Path, tmp_path: Path) -> None:
 def test_guide(path: Path, tmp_path: Path) -> None:
     """Follow the page to the letter, in a copy of the checkout."""
     copy = tmp_path / "flambeau"
-    unwanted = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    unwanted = shutil.ignore_patterns(
+        ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache"
+    )
     shutil.copytree(ROOT, copy, symlinks=True, ignore=unwanted)
     check(path, copy)
 

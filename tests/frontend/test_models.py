@@ -88,7 +88,7 @@ class Masks:
         return x * next(self._masks, torch.ones(())).to(x.dtype)
 
     def draw(self, batch: Batch, seed: int) -> None:
-        """Prepare the masks of a compiled call on `batch` after `torch.manual_seed(seed)`; the module's state is kept."""
+        """Prepare the masks of a compiled call on `batch` after `torch.manual_seed(seed)`; keeps the module's state."""
         self._masks, self._asked = iter(()), []
         state = {name: value.clone() for name, value in self._module.state_dict().items()}
         with torch.no_grad():

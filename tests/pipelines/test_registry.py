@@ -62,7 +62,9 @@ def project_passes() -> list[str]:
 @pytest.mark.parametrize("name", project_passes())
 def test_every_pass_has_a_lit_test(name: str) -> None:
     runs = [line for line in (LIT / f"{name}.mlir").read_text().splitlines() if "RUN:" in line]
-    assert any(re.search(rf"(?<!\w)(?<!\w-){name}(?![\w-])", line) for line in runs), f"no RUN line names {name}"
+    assert any(re.search(rf"(?<!\w)(?<!\w-){name}(?![\w-])", line) for line in runs), (
+        f"no RUN line names {name}"
+    )
 
 
 @pytest.mark.parametrize("name", PIPELINES)

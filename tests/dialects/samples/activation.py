@@ -8,7 +8,9 @@ import torch
 from tests.dialects.sample import Sample
 
 NAN, INF = float("nan"), float("inf")
-SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 6.0, 7.0, 25.0, -25.0, 100.0, -100.0, INF, -INF, NAN])
+SPECIAL = torch.tensor(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 6.0, 7.0, 25.0, -25.0, 100.0, -100.0, INF, -INF, NAN]
+)
 
 
 def activation(

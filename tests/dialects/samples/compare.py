@@ -17,7 +17,12 @@ def comparison(op: str) -> list[Sample]:
         Sample(op, lambda: [torch.ones(()), torch.ones(())], dynamic=False, id="scalar"),
         Sample(op, lambda: [torch.ones(0, 3), torch.ones(0, 3)], dynamic=False, id="empty"),
         Sample(op, lambda: [integers(9), integers(9)], dynamic=False, id="i64"),
-        Sample(op, lambda: [integers(9, low=0, high=255, dtype=torch.uint8) for _ in range(2)], dynamic=False, id="u8"),
+        Sample(
+            op,
+            lambda: [integers(9, low=0, high=255, dtype=torch.uint8) for _ in range(2)],
+            dynamic=False,
+            id="u8",
+        ),
         Sample(op, lambda: BOOLS, dynamic=False, id="bool"),
     ]
 
@@ -61,7 +66,12 @@ SAMPLES = [
     Sample("where", lambda: [torch.rand(12) > 0.5, SPECIAL, SPECIAL.flip(0)], id="special"),
     Sample("where", lambda: [torch.rand(9) > 0.5, integers(9), integers(9)], id="i64"),
     Sample("where", lambda: [torch.rand(4) > 0.5, *BOOLS], id="bool"),
-    Sample("where", lambda: [torch.tensor(True), torch.ones(()).half(), torch.zeros(()).half()], grad=(), id="f16"),
+    Sample(
+        "where",
+        lambda: [torch.tensor(True), torch.ones(()).half(), torch.zeros(()).half()],
+        grad=(),
+        id="f16",
+    ),
     Sample("heaviside", lambda: pairs()),
     Sample("heaviside", lambda: [integers(9, low=-2, high=3), integers(9)], id="i64"),
 ]

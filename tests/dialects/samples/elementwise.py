@@ -31,8 +31,10 @@ def nonzero(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
     return torch.randint(1, 10, shape, dtype=dtype) * (1 - 2 * torch.randint(0, 2, shape, dtype=dtype))
 
 
-def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f64: bool = True, **options: Any) -> list[Sample]:
-    """A function on numbers between `low` and `high`, on special values, in other precisions (compiled if `f64`), and empty."""
+def unary(
+    op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f64: bool = True, **options: Any
+) -> list[Sample]:
+    """Numbers between `low` and `high`, special values, other precisions (f64 compiled only if `f64`), empty."""
 
     def between(*shape: int) -> torch.Tensor:
         return torch.rand(*shape) * (high - low) + low
@@ -40,7 +42,9 @@ def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f
     samples = [
         Sample(op, lambda: [between(3, 4)], grad2=True, **options),
         Sample(op, lambda: [between(5).bfloat16()], grad=(), dynamic=False, id="bf16", **options),
-        Sample(op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})),
+        Sample(
+            op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})
+        ),
         Sample(op, lambda: [between(0, 2)], dynamic=False, id="empty", **options),
     ]
     if special:
@@ -48,13 +52,29 @@ def unary(op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f
     return samples
 
 
-def binary(op: str, make: Any = None, extra: Sequence[Any] = (), f64: bool = True, **options: Any) -> list[Sample]:
+def binary(
+    op: str, make: Any = None, extra: Sequence[Any] = (), f64: bool = True, **options: Any
+) -> list[Sample]:
     """A function of two tensors: normal numbers, all pairs of special values, other precisions, rank 0."""
     make = make or torch.randn
     return [
         Sample(op, lambda: [make(3, 4), make(3, 4), *extra], grad2=True, **options),
-        Sample(op, lambda: [make(5).bfloat16(), make(5).bfloat16(), *extra], grad=(), dynamic=False, id="bf16", **options),
-        Sample(op, lambda: [make(5).double(), make(5).double(), *extra], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})),
+        Sample(
+            op,
+            lambda: [make(5).bfloat16(), make(5).bfloat16(), *extra],
+            grad=(),
+            dynamic=False,
+            id="bf16",
+            **options,
+        ),
+        Sample(
+            op,
+            lambda: [make(5).double(), make(5).double(), *extra],
+            grad=(),
+            dynamic=False,
+            id="f64",
+            **(options | {"lower": f64}),
+        ),
         Sample(op, lambda: [make(()), make(()), *extra], dynamic=False, id="scalar", **options),
         Sample(op, lambda: [*pairs(), *extra], dynamic=False, id="special", **options),
     ]
@@ -206,7 +226,13 @@ SAMPLES = [
     *unary("clone"),
     Sample("clone", lambda: [integers(4)], id="i64"),
     *[
-        Sample("to_dtype", lambda s=source, t=target: [s, t], grad=(), dynamic=False, id=f"{name} {target}".replace("torch.", ""))
+        Sample(
+            "to_dtype",
+            lambda s=source, t=target: [s, t],
+            grad=(),
+            dynamic=False,
+            id=f"{name} {target}".replace("torch.", ""),
+        )
         for name, source in {
             "f32": torch.tensor([0.0, -0.0, 0.5, -0.5, 1.9, -1.9, 100.7]),
             "f64": torch.tensor([0.0, 1e-300, -7.9, 3.1]).double(),
@@ -236,5 +262,7 @@ SAMPLES = [
     ],
     Sample("to_dtype", lambda: [torch.tensor([0.0, 1.9, 250.2]), torch.uint8], grad=(), id="f32 uint8"),
     Sample("to_dtype", lambda: [torch.randn(3, 4), torch.float64], id="gradient"),
-    Sample("to_dtype", lambda: [torch.tensor([0.0, NAN, INF, 1e-30]), torch.bool], grad=(), id="special bool"),
+    Sample(
+        "to_dtype", lambda: [torch.tensor([0.0, NAN, INF, 1e-30]), torch.bool], grad=(), id="special bool"
+    ),
 ]

@@ -25,13 +25,24 @@ def over_dims(op: str, *after: Any, grad2: bool = False, empty: bool = True, **o
         Sample(op, lambda: [x(), [], *after, False], id="all", **options),
         Sample(op, lambda: [x(), [], *after, True], id="all keepdim", **options),
         Sample(op, lambda: [x().double(), [1], *after, False], grad=(), dynamic=False, id="f64", **options),
-        Sample(op, lambda: [x().bfloat16(), [1], *after, False], grad=(), dynamic=False, id="bf16", **options),
-        Sample(op, lambda: [torch.randn(300).half(), [0], *after, False], grad=(), dynamic=False, id="f16", **options),
+        Sample(
+            op, lambda: [x().bfloat16(), [1], *after, False], grad=(), dynamic=False, id="bf16", **options
+        ),
+        Sample(
+            op,
+            lambda: [torch.randn(300).half(), [0], *after, False],
+            grad=(),
+            dynamic=False,
+            id="f16",
+            **options,
+        ),
         Sample(op, lambda: [torch.randn(()), [], *after, False], id="scalar", **options),
     ]
     if empty:
         samples.append(Sample(op, lambda: [torch.randn(2, 0), [1], *after, False], id="empty", **options))
-    samples.append(Sample(op, lambda: [torch.randn(0, 2), [1], *after, False], dynamic=False, id="no results", **options))
+    samples.append(
+        Sample(op, lambda: [torch.randn(0, 2), [1], *after, False], dynamic=False, id="no results", **options)
+    )
     return samples
 
 
@@ -41,7 +52,9 @@ def prod(x: torch.Tensor, dim: int | None, keepdim: bool) -> torch.Tensor:
 
 def none_is_all(function: Any) -> Any:
     """Eager's gradients of the `var` family are infinite for an empty list of dims; None is what it means."""
-    return lambda x, dims, correction, keepdim: function(x, dims or None, correction=correction, keepdim=keepdim)
+    return lambda x, dims, correction, keepdim: function(
+        x, dims or None, correction=correction, keepdim=keepdim
+    )
 
 
 def over_one_dim(op: str, *, all_dims: bool) -> list[Sample]:
@@ -52,7 +65,9 @@ def over_one_dim(op: str, *, all_dims: bool) -> list[Sample]:
         Sample(op, lambda: [TIES, 1, False], dynamic=False, id="ties"),
         Sample(op, lambda: [torch.randn(()), 0, False], dynamic=False, id="scalar"),
         Sample(op, lambda: [integers(4, 5), 0, False], dynamic=False, id="i64"),
-        Sample(op, lambda: [integers(4, 5, low=0, high=255, dtype=torch.uint8), 0, False], dynamic=False, id="u8"),
+        Sample(
+            op, lambda: [integers(4, 5, low=0, high=255, dtype=torch.uint8), 0, False], dynamic=False, id="u8"
+        ),
         Sample(op, lambda: [torch.randn(4, 5).bfloat16(), 0, False], grad=(), dynamic=False, id="bf16"),
     ]
     if all_dims:
@@ -69,14 +84,23 @@ SAMPLES = [
     *over_dims("sum", grad2=True),
     Sample("sum", lambda: [integers(3, 4), [1], False], dynamic=False, id="i64"),
     Sample("sum", lambda: [integers(3, 4, dtype=torch.int32), [0], False], id="i32"),
-    Sample("sum", lambda: [integers(3, 400, low=0, high=255, dtype=torch.uint8), [1], False], dynamic=False, id="u8"),
+    Sample(
+        "sum",
+        lambda: [integers(3, 400, low=0, high=255, dtype=torch.uint8), [1], False],
+        dynamic=False,
+        id="u8",
+    ),
     Sample("sum", lambda: [BOOLS, [1], False], dynamic=False, id="bool"),
     Sample("sum", lambda: [torch.full((5000,), 0.1).bfloat16(), [], False], grad=(), id="long bf16"),
     *over_dims("mean", grad2=True),
     *[
         sample
         for dim in (0, 1, -1, None)
-        for sample in (Sample("prod", lambda d=dim: [torch.randn(2, 3, 4), d, False], eager=prod, grad2=True, id=f"{dim}"),)
+        for sample in (
+            Sample(
+                "prod", lambda d=dim: [torch.randn(2, 3, 4), d, False], eager=prod, grad2=True, id=f"{dim}"
+            ),
+        )
     ],
     Sample("prod", lambda: [torch.randn(2, 3), 1, True], eager=prod, id="keepdim"),
     Sample("prod", lambda: [ZEROS, 1, False], eager=prod, grad2=True, id="zeros"),
@@ -108,14 +132,27 @@ SAMPLES = [
     Sample("std", lambda: [torch.ones(2, 3), [1], 0, False], id="constant"),
     *over_dims("var_mean", 1, eager=none_is_all(torch.ops.aten.var_mean.correction)),
     *over_dims("std_mean", 0, eager=none_is_all(torch.ops.aten.std_mean.correction)),
-    *[sample for sample in over_dims("logsumexp", grad2=True, empty=False) if sample.id not in ("all", "all keepdim", "scalar")],
-    Sample("logsumexp", lambda: [torch.tensor([[100.0, 1000.0], [-INF, -INF], [INF, 0.0], [NAN, 0.0]]), [1], False], id="special"),
+    *[
+        sample
+        for sample in over_dims("logsumexp", grad2=True, empty=False)
+        if sample.id not in ("all", "all keepdim", "scalar")
+    ],
+    Sample(
+        "logsumexp",
+        lambda: [torch.tensor([[100.0, 1000.0], [-INF, -INF], [INF, 0.0], [NAN, 0.0]]), [1], False],
+        id="special",
+    ),
     Sample("logsumexp", lambda: [torch.randn(()), [0], False], dynamic=False, id="scalar"),
     *[
         sample
         for order in (2, 1, 0, INF, -INF, 3, 0.5, 1.5)
         for sample in (
-            Sample("vector_norm", lambda p=order: [torch.randn(3, 4), p, [1], False], grad2=order in (2, 3, 1.5), id=f"{order}"),
+            Sample(
+                "vector_norm",
+                lambda p=order: [torch.randn(3, 4), p, [1], False],
+                grad2=order in (2, 3, 1.5),
+                id=f"{order}",
+            ),
             Sample("vector_norm", lambda p=order: [ZEROS, p, [1], True], id=f"{order} zeros"),
         )
     ],
@@ -125,12 +162,22 @@ SAMPLES = [
     *over_dims("amax", empty=False, grad2=True),
     Sample("amax", lambda: [TIES, [1], False], dynamic=False, id="ties"),
     Sample("amax", lambda: [integers(3, 4), [1], False], dynamic=False, id="i64"),
-    Sample("amax", lambda: [integers(3, 4, low=0, high=255, dtype=torch.uint8), [1], False], dynamic=False, id="u8"),
+    Sample(
+        "amax",
+        lambda: [integers(3, 4, low=0, high=255, dtype=torch.uint8), [1], False],
+        dynamic=False,
+        id="u8",
+    ),
     Sample("amax", lambda: [BOOLS, [1], False], dynamic=False, id="bool"),
     *over_dims("amin", empty=False, grad2=True),
     Sample("amin", lambda: [TIES, [1], False], dynamic=False, id="ties"),
     Sample("amin", lambda: [integers(3, 4), [1], False], dynamic=False, id="i64"),
-    Sample("amin", lambda: [integers(3, 4, low=0, high=255, dtype=torch.uint8), [1], False], dynamic=False, id="u8"),
+    Sample(
+        "amin",
+        lambda: [integers(3, 4, low=0, high=255, dtype=torch.uint8), [1], False],
+        dynamic=False,
+        id="u8",
+    ),
     Sample("amin", lambda: [BOOLS, [1], False], dynamic=False, id="bool"),
     *[
         sample
@@ -157,7 +204,12 @@ SAMPLES = [
             Sample(op, lambda: [BOOLS, [], False], id="no dims"),
             Sample(op, lambda: [TIES, [1], False], id="f32"),
             Sample(op, lambda: [integers(4, 5, low=0, high=2), [1], False], dynamic=False, id="i64"),
-            Sample(op, lambda: [integers(4, 5, low=0, high=3, dtype=torch.uint8), [1], False], dynamic=False, id="u8"),
+            Sample(
+                op,
+                lambda: [integers(4, 5, low=0, high=3, dtype=torch.uint8), [1], False],
+                dynamic=False,
+                id="u8",
+            ),
             Sample(op, lambda: [torch.ones(2, 0, dtype=torch.bool), [1], False], id="empty"),
             Sample(op, lambda: [torch.tensor(True), None, False], dynamic=False, id="scalar"),
         )
