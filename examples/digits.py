@@ -5,6 +5,7 @@ Then it runs the trained network on a Vulkan device, if there is one, and shows 
 build/demo.
 """
 
+import argparse
 import os
 import platform
 import statistics
@@ -20,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from training import BATCH, COMPILERS, EPOCHS, Images, Network, Run, load_images, train_in_new_process
+from training import BATCH, COMPILERS, Images, Network, Run, load_images, train_in_new_process
 
 import flambeau
 from flambeau.runtime.devices import find_device
@@ -33,10 +34,13 @@ WEIGHTS = "weights-{}.pt"
 
 def main() -> int:
     """Run the demo; the exit code is 0 if Flambeau did all it should."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=15)
+    epochs = parser.parse_args().epochs
     console = Console(highlight=False)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    print_machine(console)
-    runs = [train(console, compiler) for compiler in COMPILERS]
+    print_machine(console, epochs)
+    runs = [train(console, compiler, epochs) for compiler in COMPILERS]
     finished = [run for run in runs if run.failure is None]
     print_comparison(console, runs)
     if finished:
@@ -57,7 +61,7 @@ def main() -> int:
     return 0
 
 
-def print_machine(console: Console) -> None:
+def print_machine(console: Console, epochs: int) -> None:
     cores = os.cpu_count() or 1
     versions = {"PyTorch": "torch", "IREE": "iree-base-compiler", "Flambeau": "flambeau"}
     console.print(
@@ -67,20 +71,20 @@ def print_machine(console: Console) -> None:
     if (load := os.getloadavg()[0]) > cores / 2:
         console.print(f"Other processes are busy (load {load:.1f}): the times say little.", style="yellow")
     console.print(
-        f"Digits: 1,437 images to train, 360 to test; {EPOCHS} epochs, batches of {BATCH}.\n"
+        f"Digits: 1,437 images to train, 360 to test; {epochs} epochs, batches of {BATCH}.\n"
         "All start from the same weights and see the same batches; dropout draws its\n"
         "own masks in each. Each compiler runs in a new process with empty caches;\n"
         "importing it is not counted.\n"
     )
 
 
-def train(console: Console, compiler: str) -> Run:
+def train(console: Console, compiler: str, epochs: int) -> Run:
     """Train with one compiler and show how far it is."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"{compiler:9} compiles", total=EPOCHS)
-        for run in train_in_new_process(compiler, FOLDER / WEIGHTS.format(compiler)):
-            if run.compile_seconds is not None and not run.epochs and compiler != "eager":
+        task = progress.add_task(f"{compiler:9} compiles", total=epochs)
+        for run in train_in_new_process(compiler, epochs, FOLDER / WEIGHTS.format(compiler)):
+            if run.compile_seconds and not run.epochs:
                 console.print(f"{compiler:9} compiled in {run.compile_seconds:.1f} s")
             if run.epochs:
                 last = run.epochs[-1]
@@ -89,7 +93,7 @@ def train(console: Console, compiler: str) -> Run:
     if run.failure is not None:
         console.print(f"{compiler:9} left out: {run.failure.strip()}", style="red", markup=False)
     else:
-        console.print(f"{text} after {EPOCHS} epochs, {sum(e.seconds for e in run.epochs):.1f} s")
+        console.print(f"{text} after {epochs} epochs, {sum(e.seconds for e in run.epochs):.1f} s")
     return run
 
 
@@ -104,7 +108,7 @@ def print_comparison(console: Console, runs: list[Run]) -> None:
         compile_seconds = run.compile_seconds or 0.0
         table.add_row(
             run.compiler,
-            "-" if run.compiler == "eager" else f"{compile_seconds:.1f}",
+            f"{compile_seconds:.1f}" if compile_seconds else "-",
             f"{statistics.median(epoch.seconds for epoch in run.epochs):.3f}",
             _seconds_to_goal(run),
             f"{100 * run.epochs[-1].accuracy:.1f} %",

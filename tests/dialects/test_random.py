@@ -211,8 +211,10 @@ def test_compiled_masks_are_the_interpreters(dynamic, backend):
 def test_compiled_distributions_are_the_interpreters(backend):
     module = ir.Module.create()
     names = []
-    for op in ("rand", "randn"):
-        for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
+    floats = [torch.float32, torch.float16, torch.bfloat16]
+    # No normal float64: its cosine has no compiled form.
+    for op, dtypes in (("rand", [*floats, torch.float64]), ("randn", floats)):
+        for dtype in dtypes:
             names.append(f"{op}_{len(names)}")
             sample = Sample(op, lambda dtype=dtype: [[64, 5], dtype])
             add_function(module, names[-1], sample, sample.values(), dynamic=False)

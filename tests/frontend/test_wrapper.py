@@ -15,9 +15,17 @@ import flambeau
 from tests.oracle import Make, assert_like_eager, close, weights_like
 
 RUNGS = ("imported", "functional", "partitioned", "cpu")
-rungs = pytest.mark.parametrize("backend", RUNGS)
-# Autograd, not the interpreter's use of it.
-differentiating = pytest.mark.parametrize("backend", RUNGS[2:])
+
+
+def _on(*names: str) -> Any:
+    """On these rungs; what goes wrong on the first two goes wrong on the third as well, so they are slow tests."""
+    return pytest.mark.parametrize(
+        "backend", [pytest.param(n, marks=pytest.mark.slow if n in RUNGS[:2] else ()) for n in names]
+    )
+
+
+rungs = _on(*RUNGS)
+differentiating = _on(*RUNGS[2:])  # autograd of ours, not the interpreter's use of PyTorch's
 
 Function = Callable[..., Any]
 CASES: dict[str, tuple[Function, Make]] = {}
@@ -593,7 +601,7 @@ COMPILED_BY_DEFAULT = {
 
 
 def _on_every_rung() -> list[Any]:
-    slow = lambda name, rung: rung == "imported" or (rung == "cpu" and name not in COMPILED_BY_DEFAULT)  # noqa: E731
+    slow = lambda name, rung: rung in RUNGS[:2] or (rung == "cpu" and name not in COMPILED_BY_DEFAULT)  # noqa: E731
     return [
         pytest.param(name, rung, marks=pytest.mark.slow if slow(name, rung) else (), id=f"{name}-{rung}")
         for rung in RUNGS
