@@ -157,11 +157,11 @@ def _pow_scalar(o: t.Lowered) -> ir.Value:
             )
         return _repeated_product(o, int(exponent))
     if exponent in _POWERS:
-        return t.call(f"aten.{_POWERS[exponent]}", [o.x], *o.result_types)  # type: ignore[no-any-return]
+        return t.call(f"aten.{_POWERS[exponent]}", [o.x], *o.result_types)
     if exponent in (1, 2, 3):
         return _repeated_product(o, int(exponent))
     if exponent == -2:
-        return t.call("aten.reciprocal", [_repeated_product(o, 2)], *o.result_types)  # type: ignore[no-any-return]
+        return t.call("aten.reciprocal", [_repeated_product(o, 2)], *o.result_types)
     return _pointwise(o, ("x",), lambda x: _power(x, arith.constant(x.type, float(exponent))))
 
 
@@ -196,7 +196,7 @@ def _refuse_float64(o: t.Lowered) -> None:
 def _same_name(o: t.Lowered) -> ir.Value:
     name = o.op.operation.name.replace("flambeau.", "aten.")
     operands = [getattr(o, item.name) for item in o.op.fields]
-    return t.call(name, operands, *o.result_types)  # type: ignore[no-any-return]
+    return t.call(name, operands, *o.result_types)
 
 
 @t.lowers("flambeau.log2", "flambeau.log10")
@@ -205,7 +205,7 @@ def _log(o: t.Lowered) -> ir.Value:
     if base == 2.0 and not is_float64(o.op.out.type):
         return _same_name(o)
     natural = t.call("aten.log", [o.x], *o.result_types)
-    return t.call("aten.mul.Scalar", [natural, t.float_(1.0 / math.log(base))], *o.result_types)  # type: ignore[no-any-return]
+    return t.call("aten.mul.Scalar", [natural, t.float_(1.0 / math.log(base))], *o.result_types)
 
 
 @t.lowers("flambeau.tanh")
