@@ -91,7 +91,9 @@ def train(console: Console, compiler: str, epochs: int) -> Run:
                 text = f"{compiler:9} loss {last.loss:.4f}, test accuracy {100 * last.accuracy:.1f} %"
                 progress.update(task, completed=len(run.epochs), description=text)
     if run.failure is not None:
-        console.print(f"{compiler:9} left out: {run.failure.strip()}", style="red", markup=False)
+        console.print(
+            f"{compiler:9} left out: {run.failure.strip()}", style="red", markup=False, soft_wrap=True
+        )
     else:
         console.print(f"{text} after {epochs} epochs, {sum(e.seconds for e in run.epochs):.1f} s")
     return run
@@ -133,7 +135,7 @@ def run_on_vulkan(console: Console, network: Network, test: Images) -> None:
     try:
         device = find_device(flambeau.lookup_backend("vulkan"))
     except BackendNotAvailableError as error:
-        console.print(f"left out: {error}", markup=False)
+        console.print(f"left out: {error}", markup=False, soft_wrap=True)
         return
     kind = "a software device: the CPU plays the GPU" if device.software else "a GPU"
     console.print(f"{device.name} ({kind})", markup=False)

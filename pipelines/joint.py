@@ -20,7 +20,8 @@ class Joint:
         self.operations = fn.operations(self.block)[:-1]
         self.tangents = [i for i, a in enumerate(self.arguments) if _is_tangent(a)]
         self.gradients = [i for i, r in enumerate(self.results) if "flambeau.gradient_of" in r]
-        self.forward_results = [i for i in range(len(self.results)) if i not in set(self.gradients)]
+        gradients = set(self.gradients)
+        self.forward_results = [i for i in range(len(self.results)) if i not in gradients]
         self.needs_tangent = self._closure(self.block.arguments[i] for i in self.tangents)
         self.forward = slice_of(self.operations, [self.returned[i] for i in self.forward_results])
         self.backward = slice_of(self.operations, [self.returned[i] for i in self.gradients])

@@ -9,8 +9,10 @@ can know from what the backward needs crosses only such edges, and these values 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-import networkx
+if TYPE_CHECKING:
+    import networkx
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def minimum_cut(vertices: Sequence[Vertex]) -> list[int]:
     """The numbers of the values to save, in order. NoCutError if there is no finite cut."""
     finite = sum(v.cost for v in vertices if v.cost != inf and not v.tangent)
     infinity = 2.0 * finite + 1.0
+    import networkx  # not above: loading it takes as long as loading MLIR, and most runs cut nothing
+
     graph = networkx.DiGraph()
     graph.add_nodes_from((_SOURCE, _SINK))
     for number, vertex in enumerate(vertices):
@@ -68,8 +72,10 @@ def minimum_cut(vertices: Sequence[Vertex]) -> list[int]:
     ]
 
 
-def _infinite_path(graph: networkx.DiGraph, infinity: float) -> list[int]:
+def _infinite_path(graph: "networkx.DiGraph", infinity: float) -> list[int]:
     """A path from source to sink that no finite edge interrupts."""
+    import networkx
+
     uncut = networkx.subgraph_view(graph, filter_edge=lambda a, c: graph[a][c]["capacity"] >= infinity)
     path = networkx.shortest_path(uncut, _SOURCE, _SINK)
     return list(dict.fromkeys(node[0] for node in path[1:-1]))

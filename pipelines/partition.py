@@ -47,14 +47,19 @@ def partition(function: Any, choose_saved: ChooseSaved) -> None:
     function.operation.erase()
 
 
-def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
-    primals = [i for i in range(len(joint.arguments)) if i not in set(joint.tangents)]
+def _forward_results(joint: Joint, saved: list[ir.Value]) -> list[ir.Value]:
+    """What `@forward` returns: its own results, then what is saved and neither an argument nor among them."""
     results = [joint.returned[i] for i in joint.forward_results]
+    known = set(results)
+    return results + [v for v in saved if joint.producer(v) is not None and v not in known]
+
+
+def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
+    tangents = set(joint.tangents)
+    primals = [i for i in range(len(joint.arguments)) if i not in tangents]
+    results = _forward_results(joint, saved)
     attributes = [joint.results[i] for i in joint.forward_results]
-    for value in saved:
-        if joint.producer(value) is not None and value not in results:
-            results.append(value)
-            attributes.append({"flambeau.saved": ir.UnitAttr.get()})
+    attributes += [{"flambeau.saved": ir.UnitAttr.get()} for _ in results[len(attributes) :]]
     _build(
         "forward",
         [joint.block.arguments[i] for i in primals],
@@ -66,8 +71,9 @@ def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
 
 
 def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
-    forward_results = [joint.returned[i] for i in joint.forward_results]
-    forward_results += [v for v in saved if joint.producer(v) is not None and v not in forward_results]
+    position: dict[ir.Value, int] = {}
+    for index, value in enumerate(_forward_results(joint, saved)):
+        position.setdefault(value, index)
     arguments: list[fn.Attributes] = []
     for value in saved:
         fact: fn.Attributes = {"flambeau.role": ir.StringAttr.get("saved")}
@@ -78,7 +84,7 @@ def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
             }
             fact["flambeau.of_argument"] = fn.integer(number)
         else:
-            fact["flambeau.of_result"] = fn.integer(forward_results.index(value))
+            fact["flambeau.of_result"] = fn.integer(position[value])
         arguments.append(fact)
     tangents = [joint.block.arguments[i] for i in joint.tangents]
     results = [joint.returned[i] for i in joint.gradients]

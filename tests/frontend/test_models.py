@@ -175,7 +175,7 @@ def test_training(name: str, backend: str, dynamic: bool) -> None:
 
 
 @matrix(["mlp", "cnn", "encoder", "decoder"])
-@pytest.mark.parametrize("grad", [False, True], ids=["no_grad", "grad"])
+@pytest.mark.parametrize("grad", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["no_grad", "grad"])
 def test_inference(name: str, backend: str, dynamic: bool, grad: bool) -> None:
     assert_infers_like_eager(name, backend, dynamic, grad)
 
