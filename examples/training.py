@@ -182,8 +182,8 @@ def _compile_function(compiler: str) -> Callable[[Any], Any]:
     if compiler == "inductor":
         cxx = os.environ.get("CXX", "g++")
         if shutil.which(cxx) is None:
-            raise RuntimeError(
-                f"inductor needs a C++ compiler, and there is no {cxx!r}; install g++ or set CXX"
+            raise CompilerMissingError(
+                f"needs a C++ compiler, and there is no {cxx!r}; install g++ or set CXX"
             )
         import torch._inductor.compile_fx
 

@@ -28,6 +28,8 @@ class Differentiable:
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """Run the forward; the results that are not saved values, connected to autograd."""
+        if torch.is_inference_mode_enabled():
+            return self.forward(arguments)  # nothing is recorded there, whatever enable_grad says
         visible = [i for i, r in enumerate(self.forward_facts.results) if not r.saved]
         results: list[Any] = [None] * (visible[-1] + 1 if visible else 0)
         numbers = [i for i in visible if self.forward_facts.results[i].dtype is None]

@@ -622,6 +622,17 @@ def test_like_eager_with_dynamic_sizes(name: str) -> None:
     assert_like_eager(function, make, backend="partitioned", dynamic=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", list(CASES))
+def test_like_eager_with_min_cut(name: str, dynamic: bool) -> None:
+    """What is saved is another choice; what the caller sees is not."""
+    function, make = CASES[name]
+    options = {"fallback": "error", "partitioner": "min-cut"}
+    compiled = flambeau.compile(function, backend="partitioned", fullgraph=True, dynamic=dynamic, options=options)
+    assert_like_eager(function, make, compiled=compiled)
+
+
 @rungs
 def test_write_through_data(backend: str) -> None:
     def write_through_data(p, x):
@@ -965,6 +976,26 @@ def test_enable_grad_inside_no_grad(backend: str) -> None:
 
     for found, expected in zip(run(compile_strictly(function, backend)), run(function), strict=True):
         close(found, expected, "output or gradient")
+
+
+@rungs
+def test_inference_mode_records_nothing(backend: str) -> None:
+    """Not even under enable_grad; writes and views are as ever."""
+
+    def function(x, w):
+        x.add_(1)
+        with torch.enable_grad():
+            y = (x * w).sin()
+        return y, x[0]
+
+    compiled = compile_strictly(function, backend)
+    with torch.inference_mode():
+        x, z = numbers(2, 3), numbers(2, 3)
+        found, expected = compiled(x, leaf(3)), function(z, leaf(3))
+    assert found[0].is_inference() and found[0].requires_grad == expected[0].requires_grad
+    assert found[1].data_ptr() == x.data_ptr()
+    for one, other in zip([*found, x], [*expected, z], strict=True):
+        close(one, other, "output or argument")
 
 
 @rungs

@@ -16,24 +16,6 @@ SAMPLES = [
     Sample("adaptive_avg_pool2d", lambda: [torch.randn(3, 2, 5), [3, 1]], dynamic=False, id="unbatched"),
     Sample("adaptive_avg_pool3d", lambda: [torch.randn(2, 3, 4, 5, 6), [2, 3, 3]], dynamic=False),
     Sample("adaptive_max_pool2d", lambda: [torch.randn(2, 3, 8, 6), [4, 3]], dynamic=False),
-    Sample(
-        "upsample_nearest2d",
-        lambda: [torch.randn(2, 3, 4, 5), [8, 10], 2.0, 2.0],
-        dynamic=False,
-        id="doubled",
-    ),
-    Sample(
-        "upsample_nearest2d",
-        lambda: [torch.randn(2, 3, 4, 5), [12, 5], 3.0, 1.0],
-        dynamic=False,
-        id="tripled",
-    ),
-    Sample(
-        "upsample_nearest2d", lambda: [torch.randn(2, 3, 4, 7), [9, 3], None, None], dynamic=False, id="sizes"
-    ),
-    Sample(
-        "upsample_nearest2d", lambda: [torch.randn(1, 2, 4, 6), [6, 10], 1.6, 1.7], dynamic=False, id="scales"
-    ),
     _upsample("upsample_nearest2d", (2, 3, 4, 5), [8, 10], 2.0, 2.0, id="doubled"),
     _upsample("upsample_nearest2d", (2, 3, 4, 5), [12, 5], 3.0, 1.0, id="tripled"),
     _upsample("upsample_nearest2d", (2, 3, 4, 7), [9, 3], None, None, id="sizes"),
