@@ -89,8 +89,23 @@ class _Apply(torch.autograd.Function):
         return tuple(tensors)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
+        with torch.no_grad():
+            gradients = _Apply._gradients(ctx, tangents)
+        # Under create_graph=True gradients have a history, and PyTorch would take these for constants.
+        if torch.is_grad_enabled() and (
+            _depends_on_leaves(ctx.graph) or any(t is not None and t.requires_grad for t in tangents)
+        ):
+            present = [i for i, g in enumerate(gradients) if g is not None]
+            leaf = torch.zeros((), requires_grad=True)
+            known = _RefuseSecondDerivative.apply(leaf, *(gradients[i] for i in present))  # type: ignore[no-untyped-call]
+            for index, gradient in zip(present, known, strict=True):
+                gradients[index] = gradient
+        return (None, None, *gradients)
+
+    @staticmethod
+    def _gradients(ctx: Any, tangents: Sequence[torch.Tensor | None]) -> list[Any]:
+        """Run `@backward`; one gradient, or None, per argument of the forward."""
         graph: Differentiable = ctx.graph
         facts = graph.backward_facts
         given = dict(
@@ -113,7 +128,31 @@ class _Apply(torch.autograd.Function):
             # As in eager, what no used output depends on has no gradient, rather than one of zeros.
             if not fact.of_tangents or any(given[i][0] is not None for i in fact.of_tangents):
                 per_argument[fact.gradient_of] = gradient
-        return (None, None, *per_argument)
+        return per_argument
+
+
+def _depends_on_leaves(graph: Differentiable) -> bool:
+    """Whether gradients depend on more than the tangents and on arguments that require no gradient."""
+    return any(
+        a.role == "saved"
+        and (a.of_argument is None or graph.forward_facts.arguments[a.of_argument].requires_grad)
+        for a in graph.backward_facts.arguments
+    )
+
+
+class _RefuseSecondDerivative(torch.autograd.Function):
+    """Gradients as they are; whoever differentiates them gets an error instead of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: torch.Tensor, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(g.view_as(g) for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor | None) -> tuple[Any, ...]:
+        raise RuntimeError(
+            "the gradient of a compiled graph cannot be differentiated again (create_graph=True): "
+            "run this function in eager"
+        )
 
 
 def _no_view(value: Any) -> Any:

@@ -633,8 +633,8 @@ class Importer:
         return self._roots[storage]
 
 
-# Binary ops that eager computes in f32 when a f16 or bf16 tensor meets a number, rounding once at the end. (For sums and
-# differences it rounds the number first.)
+# Binary ops that eager computes in f32 when a f16 or bf16 tensor meets a number, rounding once at the end. (For add and
+# sub it rounds the number first.)
 _WIDE_WITH_SCALARS = {"flambeau.mul", "flambeau.div"}
 
 

@@ -222,12 +222,14 @@ def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
 
     Into a fill, `src` is inserted. IREE inserts in place, and where one tensor is the base of several inserts it
     loses the first; only of fills does it make as many as are needed. Elsewhere each element is chosen from `x` or
-    `src`.
+    `src`. So it is too where the result is inserted again: IREE folds two inserts into fills into one, wrongly if
+    their ranks differ.
     """
     _, sizes, _ = place
     src = builtin.cast(src, tensor_type([_static(s) for s in sizes], src.type.element_type))
     whole = builtin.sizes_of(x)
-    value = fill_value(o.op.x)
+    inserted_again = any(use.owner.name.endswith("_scatter") for use in o.op.out.uses)
+    value = None if inserted_again else fill_value(o.op.x)
     base = builtin.fill(whole, 0 if value is None else value, x.type.element_type)
     written = builtin.insert_slice(src, base, *place)
     if value is not None:
