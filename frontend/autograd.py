@@ -34,7 +34,7 @@ class Differentiable:
         results: list[Any] = [None] * (visible[-1] + 1 if visible else 0)
         numbers = [i for i in visible if self.forward_facts.results[i].dtype is None]
         side: list[Any] = []  # sizes: autograd.Function lets only tensors through
-        tensors = _Apply.apply(self, side, *arguments)  # type: ignore[no-untyped-call]
+        *tensors, _ = _Apply.apply(self, side, *arguments)  # type: ignore[no-untyped-call]
         for index, value in zip((i for i in visible if i not in numbers), tensors, strict=True):
             results[index] = value
         for index, value in zip(numbers, side, strict=True):
@@ -80,38 +80,43 @@ class _Apply(torch.autograd.Function):
                 saved.append(value)
             else:
                 ctx.numbers[position] = value
-        ctx.save_for_backward(*saved)
+        token = torch.empty(0)  # an output that nobody can write, see `backward`
+        ctx.save_for_backward(*saved, token)
         ctx.graph = graph
         ctx.set_materialize_grads(False)
         ctx.shapes = [t.shape for t in tensors]
         ctx.tensor_results = [i for i in visible if facts.results[i].dtype is not None]
         ctx.devices = [t.device for t in tensors]
-        return tuple(tensors)
+        return (*tensors, token)
 
     @staticmethod
     def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
+        *saved, token = ctx.saved_tensors
         with torch.no_grad():
-            gradients = _Apply._gradients(ctx, tangents)
-        # Under create_graph=True gradients have a history, and PyTorch would take these for constants.
-        if torch.is_grad_enabled() and (
-            _depends_on_leaves(ctx.graph) or any(t is not None and t.requires_grad for t in tangents)
-        ):
+            gradients = _Apply._gradients(ctx, saved, tangents[:-1])
+        # Under create_graph=True gradients have a history, and PyTorch would take these for constants. The token leads
+        # to this node, so that who differentiates them with respect to any argument comes by.
+        origins = [t for t in tangents if t is not None and t.requires_grad]
+        if _depends_on_leaves(ctx.graph):
+            origins.append(token)
+        if torch.is_grad_enabled() and origins:
             present = [i for i, g in enumerate(gradients) if g is not None]
-            leaf = torch.zeros((), requires_grad=True)
-            known = _RefuseSecondDerivative.apply(leaf, *(gradients[i] for i in present))  # type: ignore[no-untyped-call]
+            known = _RefuseSecondDerivative.apply(len(origins), *origins, *(gradients[i] for i in present))  # type: ignore[no-untyped-call]
             for index, gradient in zip(present, known, strict=True):
                 gradients[index] = gradient
         return (None, None, *gradients)
 
     @staticmethod
-    def _gradients(ctx: Any, tangents: Sequence[torch.Tensor | None]) -> list[Any]:
+    def _gradients(
+        ctx: Any, saved_tensors: Sequence[torch.Tensor], tangents: Sequence[torch.Tensor | None]
+    ) -> list[Any]:
         """Run `@backward`; one gradient, or None, per argument of the forward."""
         graph: Differentiable = ctx.graph
         facts = graph.backward_facts
         given = dict(
             zip(ctx.tensor_results, zip(tangents, ctx.shapes, ctx.devices, strict=True), strict=True)
         )
-        saved = iter(ctx.saved_tensors)
+        saved = iter(saved_tensors)
         arguments: list[Any] = []
         for position, argument in enumerate(facts.arguments):
             if argument.role != "tangent":
@@ -141,11 +146,11 @@ def _depends_on_leaves(graph: Differentiable) -> bool:
 
 
 class _RefuseSecondDerivative(torch.autograd.Function):
-    """Gradients as they are; whoever differentiates them gets an error instead of zeros."""
+    """Gradients as they are, made from `count` other tensors; to differentiate them is an error, instead of zeros."""
 
     @staticmethod
-    def forward(ctx: Any, leaf: torch.Tensor, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(g.view_as(g) for g in gradients)
+    def forward(ctx: Any, count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(g.view_as(g) for g in tensors[count:])
 
     @staticmethod
     def backward(ctx: Any, *_: torch.Tensor | None) -> tuple[Any, ...]:

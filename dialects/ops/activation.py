@@ -4,10 +4,11 @@
 import math
 
 from flambeau.dialects import build as b
-from flambeau.dialects.bindings import ir
-from flambeau.dialects.dialect import ElementwiseOp
-from flambeau.dialects.opdef import Lowering, Number, Result, Str, Tensor, VerificationError
-from flambeau.dialects.types import is_low_precision
+from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.dialect import ElementwiseOp, FlambeauOp
+from flambeau.dialects.infer import normalize_dim
+from flambeau.dialects.opdef import CHEAP, Int, Lowering, Number, Result, Str, Tensor, VerificationError
+from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of, tensor_type
 
 
 def _rounded_once(function):
@@ -166,23 +167,57 @@ class SigmoidOp(ElementwiseOp, name="sigmoid"):
         return {"x": b.mul(b.mul(g, b.sub(1, op.out)), op.out)}
 
 
-class LogSigmoidOp(ElementwiseOp, name="log_sigmoid"):
-    """log(1 / (1 + exp(-x))).
+class LogSigmoidForwardOp(ElementwiseOp, name="log_sigmoid_forward"):
+    """log(1 / (1 + exp(-x))), and exp(-|x|), which eager keeps for its backward.
 
     Gradient: g * sigmoid(-x).
     """
 
     x: Tensor
     out: Result
-    aten = "log_sigmoid"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form overflows
+    buffer: Result
+    aten = "log_sigmoid_forward"
+    lowering = Lowering.DECOMPOSE
+    nondifferentiable = ("buffer",)
 
-    def vjp(op, g):
+    def infer(op):
+        return [op.x, op.x]
+
+    def vjp(op, g, _):
         return {"x": b.mul(g, b.sigmoid(b.neg(op.x)))}
 
-    @_rounded_once
-    def decompose(op, x):
-        return b.sub(b.minimum(x, 0), b.log1p(b.exp(b.neg(b.abs(x)))))
+    def decompose(op):
+        element = op.x.type.element_type
+        x = b.cast(op.x, ir.F32Type.get()) if is_low_precision(element) else op.x
+        buffer = b.exp(b.neg(b.abs(x)))
+        return [b.cast(b.sub(b.minimum(x, 0), b.log1p(buffer)), element), b.cast(buffer, element)]
+
+
+class GluOp(FlambeauOp, name="glu"):
+    """a * sigmoid(b), a and b being the halves of x along `dim`."""
+
+    x: Tensor
+    dim: Int = -1
+    out: Result
+    aten = "glu"
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+
+    def infer(op):
+        shape = shape_of(op.x)
+        if not shape:
+            raise VerificationError("needs at least one dim to halve")
+        dim = normalize_dim(op.dim, len(shape))
+        if shape[dim] % 2 and shape[dim] != DYNAMIC:
+            raise VerificationError(f"dim {dim} of {op.x} cannot be halved")
+        shape[dim] = shape[dim] if shape[dim] == DYNAMIC else shape[dim] // 2
+        return tensor_type(shape, op.x.element_type)
+
+    def decompose(op):
+        dim = normalize_dim(op.dim, len(shape_of(op.x)))
+        end = b.size(op.x, dim)
+        half = end // 2 if isinstance(end, int) else arith.floordivsi(end, b.as_index(2))
+        return b.mul(b.slice(op.x, dim, 0, half, 1), b.sigmoid(b.slice(op.x, dim, half, end, 1)))
 
 
 class GeluOp(ElementwiseOp, name="gelu"):

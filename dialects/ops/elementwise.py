@@ -772,6 +772,30 @@ class RoundOp(ElementwiseOp, name="round"):
         return {"x": b.zeros_like(g)}
 
 
+class RoundDecimalsOp(ElementwiseOp, name="round_decimals"):
+    """x rounded to `decimals` digits after the point, or before it if negative.
+
+    Gradient: 0.
+    """
+
+    x: Tensor
+    decimals: Int
+    out: Result
+    aten = "round.decimals"
+    lowering = Lowering.DECOMPOSE
+    infer = _floating("x")
+
+    def vjp(op, g):
+        return {"x": b.zeros_like(g)}
+
+    def decompose(op):
+        if op.decimals == 0:
+            return b.round(op.x)
+        scale = 10.0 ** abs(op.decimals)
+        up, down = (b.mul, b.div) if op.decimals > 0 else (b.div, b.mul)
+        return down(b.round(up(op.x, scale)), scale)
+
+
 class TruncOp(ElementwiseOp, name="trunc"):
     """The nearest integer towards zero.
 

@@ -93,6 +93,23 @@ class SumOp(FlambeauOp, name="sum"):
         return {"x": restore(g, op.x, op.dims, op.keepdim)}
 
 
+class NansumOp(FlambeauOp, name="nansum"):
+    """The sum over `dims` of what is not NaN."""
+
+    x: Tensor
+    dims: Ints = ()
+    keepdim: Bool = False
+    out: Result
+    aten = aten("nansum", "x", "dims", "keepdim", None)
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+    infer = _accumulating
+
+    def decompose(op):
+        x = b.where(b.isnan(op.x), 0, op.x) if is_float(op.x.type) else op.x
+        return b.sum(x, op.dims, op.keepdim)
+
+
 class MeanOp(FlambeauOp, name="mean"):
     """The mean over `dims`.
 
@@ -495,6 +512,27 @@ class AminOp(FlambeauOp, name="amin"):
 
     def vjp(op, g):
         return {"x": _shared_by_ties(op, g, op.keepdim)}
+
+
+class AminmaxOp(FlambeauOp, name="aminmax"):
+    """`amin` and `amax` over `dim`, or over all dims if None."""
+
+    x: Tensor
+    dim: Int | None = None
+    keepdim: Bool = False
+    min: Result
+    max: Result
+    aten = "aminmax"
+    lowering = Lowering.DECOMPOSE
+    recompute = CHEAP
+
+    def infer(op):
+        dims = None if op.dim is None else [op.dim]
+        return [tensor_type(reduced_shape(op.x, dims, op.keepdim), op.x.element_type)] * 2
+
+    def decompose(op):
+        dims = [] if op.dim is None else [op.dim]
+        return [b.amin(op.x, dims, op.keepdim), b.amax(op.x, dims, op.keepdim)]
 
 
 def _shared_by_ties_or_nans(op, g):

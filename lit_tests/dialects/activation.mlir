@@ -57,10 +57,17 @@ func.func @sigmoid(%arg0: tensor<?x?xf32>) -> tensor<?x?xf32> {
   return %0 : tensor<?x?xf32>
 }
 
-// CHECK-LABEL: func.func @log_sigmoid(
-// CHECK: "flambeau.log_sigmoid"(%arg0) : (tensor<?x?xf32>) -> tensor<?x?xf32>
-func.func @log_sigmoid(%arg0: tensor<?x?xf32>) -> tensor<?x?xf32> {
-  %0 = "flambeau.log_sigmoid"(%arg0) : (tensor<?x?xf32>) -> tensor<?x?xf32>
+// CHECK-LABEL: func.func @log_sigmoid_forward(
+// CHECK: "flambeau.log_sigmoid_forward"(%arg0) : (tensor<?x?xf32>) -> (tensor<?x?xf32>, tensor<?x?xf32>)
+func.func @log_sigmoid_forward(%arg0: tensor<?x?xf32>) -> (tensor<?x?xf32>, tensor<?x?xf32>) {
+  %0:2 = "flambeau.log_sigmoid_forward"(%arg0) : (tensor<?x?xf32>) -> (tensor<?x?xf32>, tensor<?x?xf32>)
+  return %0#0, %0#1 : tensor<?x?xf32>, tensor<?x?xf32>
+}
+
+// CHECK-LABEL: func.func @glu(
+// CHECK: "flambeau.glu"(%arg0) {dim = -1 : i64} : (tensor<?x?xf32>) -> tensor<?x?xf32>
+func.func @glu(%arg0: tensor<?x?xf32>) -> tensor<?x?xf32> {
+  %0 = "flambeau.glu"(%arg0) {dim = -1 : i64} : (tensor<?x?xf32>) -> tensor<?x?xf32>
   return %0 : tensor<?x?xf32>
 }
 

@@ -246,6 +246,13 @@ func.func @trunc(%arg0: tensor<?x?xf32>) -> tensor<?x?xf32> {
   return %0 : tensor<?x?xf32>
 }
 
+// CHECK-LABEL: func.func @round_decimals(
+// CHECK: "flambeau.round_decimals"(%arg0) {decimals = 2 : i64} : (tensor<?xf32>) -> tensor<?xf32>
+func.func @round_decimals(%arg0: tensor<?xf32>) -> tensor<?xf32> {
+  %0 = "flambeau.round_decimals"(%arg0) {decimals = 2 : i64} : (tensor<?xf32>) -> tensor<?xf32>
+  return %0 : tensor<?xf32>
+}
+
 // CHECK-LABEL: func.func @frac(
 // CHECK: "flambeau.frac"(%arg0) : (tensor<?x?xf32>) -> tensor<?x?xf32>
 func.func @frac(%arg0: tensor<?x?xf32>) -> tensor<?x?xf32> {

@@ -15,6 +15,13 @@ func.func @mean(%arg0: tensor<?x?x?xf32>) -> tensor<?x?xf32> {
   return %0 : tensor<?x?xf32>
 }
 
+// CHECK-LABEL: func.func @nansum(
+// CHECK: "flambeau.nansum"(%arg0) {dims = array<i64: 1>, keepdim = false} : (tensor<?x?xf32>) -> tensor<?xf32>
+func.func @nansum(%arg0: tensor<?x?xf32>) -> tensor<?xf32> {
+  %0 = "flambeau.nansum"(%arg0) {dims = array<i64: 1>, keepdim = false} : (tensor<?x?xf32>) -> tensor<?xf32>
+  return %0 : tensor<?xf32>
+}
+
 // CHECK-LABEL: func.func @prod(
 // CHECK: "flambeau.prod"(%arg0) {dim = 0 : i64, keepdim = false} : (tensor<?x?x?xf32>) -> tensor<?x?xf32>
 func.func @prod(%arg0: tensor<?x?x?xf32>) -> tensor<?x?xf32> {
@@ -111,6 +118,13 @@ func.func @max(%arg0: tensor<?x?xf32>) -> tensor<f32> {
 func.func @min(%arg0: tensor<?x?xf32>) -> tensor<f32> {
   %0 = "flambeau.min"(%arg0) : (tensor<?x?xf32>) -> tensor<f32>
   return %0 : tensor<f32>
+}
+
+// CHECK-LABEL: func.func @aminmax(
+// CHECK: "flambeau.aminmax"(%arg0) {dim = 1 : i64, keepdim = false} : (tensor<?x?xf32>) -> (tensor<?xf32>, tensor<?xf32>)
+func.func @aminmax(%arg0: tensor<?x?xf32>) -> (tensor<?xf32>, tensor<?xf32>) {
+  %0:2 = "flambeau.aminmax"(%arg0) {dim = 1 : i64, keepdim = false} : (tensor<?x?xf32>) -> (tensor<?xf32>, tensor<?xf32>)
+  return %0#0, %0#1 : tensor<?xf32>, tensor<?xf32>
 }
 
 // CHECK-LABEL: func.func @max_dim(

@@ -1082,6 +1082,15 @@ def test_double_backward_is_refused(backend: str) -> None:
 
 
 @differentiating
+def test_double_backward_is_refused_for_tangents(backend: str) -> None:
+    w, x, scale = leaf(3), torch.ones(2, 3), leaf(2)
+    output = compile_strictly(lambda w: x @ w, backend)(w)
+    (gradient,) = torch.autograd.grad(output, w, scale.exp(), create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated again"):
+        torch.autograd.grad(gradient.sum() + scale.sum(), scale)
+
+
+@differentiating
 def test_create_graph_of_a_constant_gradient(backend: str) -> None:
     w, x = leaf(3), torch.ones(2, 3)
     (gradient,) = torch.autograd.grad(

@@ -43,7 +43,10 @@ SAMPLES = [
     # 1 / alpha is exact: eager rounds it to f32 in the gradient.
     *activation("celu", 0.5, id="scaled"),
     *activation("sigmoid"),
-    *activation("log_sigmoid"),
+    *activation("log_sigmoid_forward"),
+    Sample("glu", lambda: [torch.randn(3, 4), -1], grad2=True),
+    Sample("glu", lambda: [torch.randn(2, 6, 3), 1], id="middle"),
+    Sample("glu", lambda: [torch.randn(2, 6).bfloat16(), 1], grad=(), dynamic=False, id="bf16"),
     # Eager's gelu of inf is NaN in vectors and inf elsewhere.
     *activation("gelu", "none", special=SPECIAL[SPECIAL != INF]),
     *activation("gelu", "tanh", id="tanh"),

@@ -178,6 +178,10 @@ SAMPLES = [
         for op in ("neg", "abs", "sign", "floor", "ceil", "round", "trunc")
         for sample in (*unary(op), *on_integers(op, bools=False, arity=1))
     ],
+    *[
+        Sample("round_decimals", lambda d=decimals: [torch.randn(9) * 100, d], id=f"{decimals}")
+        for decimals in (2, 0, -1)
+    ],
     *unary("frac"),
     *unary("square"),
     *on_integers("square", bools=False, arity=1),

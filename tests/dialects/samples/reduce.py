@@ -93,6 +93,9 @@ SAMPLES = [
     Sample("sum", lambda: [BOOLS, [1], False], dynamic=False, id="bool"),
     Sample("sum", lambda: [torch.full((5000,), 0.1).bfloat16(), [], False], grad=(), id="long bf16"),
     *over_dims("mean", grad2=True),
+    Sample("nansum", lambda: [TIES, [1], False]),
+    Sample("nansum", lambda: [TIES, [], True], dynamic=False, id="all"),
+    Sample("nansum", lambda: [integers(3, 4), [0], False], dynamic=False, id="i64"),
     *[
         sample
         for dim in (0, 1, -1, None)
@@ -190,6 +193,9 @@ SAMPLES = [
             Sample(op, lambda: [integers(7)], dynamic=False, id="i64"),
         )
     ],
+    Sample("aminmax", lambda: [torch.randn(3, 4), 1, False], grad2=True),
+    Sample("aminmax", lambda: [torch.randn(3, 4), None, True], id="all"),
+    Sample("aminmax", lambda: [TIES, 1, False], dynamic=False, id="ties"),
     *over_one_dim("max_dim", all_dims=False),
     *over_one_dim("min_dim", all_dims=False),
     *over_one_dim("argmax", all_dims=True),
