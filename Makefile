@@ -13,7 +13,7 @@ WORKERS ?= -n 2 --dist loadfile
 WHEEL_VENV := build/wheel-venv
 EMPTY      := build/empty
 
-.PHONY: help demo test test-all test-wheel lint types pytest lit format clean
+.PHONY: help demo test test-all test-wheel lint types pytest sweep bench lit format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +41,10 @@ types: $(READY)
 pytest: $(READY) ## all of pytest; PYTEST_FLAGS='-k name' for some
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_FLAGS)
 
+sweep: $(READY) ## PyTorch's databases of operators and modules, hours; goes on where it stopped; writes docs/coverage.md
+	$(BIN)/python -m tests.sweeps --db op_db module_db --shapes static dynamic --samples 2 --record $(SWEEP_FLAGS)
+	$(BIN)/python -m tests.sweeps --dtype float64 float16 bfloat16 int64 bool --samples 1 --record $(SWEEP_FLAGS)
+
 lit: $(READY) ## all of lit
 	$(BIN)/lit -v lit_tests
 
@@ -56,6 +60,9 @@ test-wheel: $(READY)
 	cp -r tests lit_tests pyproject.toml $(EMPTY)
 	cd $(EMPTY) && ../../$(WHEEL_VENV)/bin/lit -v lit_tests
 	cd $(EMPTY) && ../../$(WHEEL_VENV)/bin/python -m pytest $(WORKERS) -m "not slow and not checkout"
+
+bench: $(READY) ## models beside eager and inductor, half an hour on a quiet machine; writes docs/performance.md
+	$(BIN)/python -m benchmarks.models --page docs/performance.md $(BENCH_FLAGS)
 
 format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ Everything else says `from flambeau.dialects.bindings import ir`, so that a chan
 """
 
 import sys
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,16 @@ from torch_mlir.dialects import arith, ext, func
 if TYPE_CHECKING:
     from torch_mlir.dialects import linalg
 
-__all__ = ["arith", "ext", "func", "ir", "linalg", "passmanager", "register_torch_dialects"]
+__all__ = [
+    "arith",
+    "ext",
+    "func",
+    "ir",
+    "linalg",
+    "passmanager",
+    "register_torch_dialects",
+    "torch_op_classes",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -53,3 +63,13 @@ def register_torch_dialects(context: ir.Context) -> None:
     passes = "torch-func-backend-type-conversion,func.func(convert-torch-to-tmtensor)"
     with context, ir.Location.unknown():
         passmanager.PassManager.parse(f"builtin.module({passes})").run(ir.Module.create().operation)
+
+
+@cache
+def torch_op_classes() -> dict[str, Any]:
+    """The classes of the torch dialect's ops by name, for the names of their operands. Takes 0.2 s the first time."""
+    module = import_module("torch_mlir.dialects.torch")
+    classes: list[Any] = [
+        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, ir.OpView)
+    ]
+    return {c.OPERATION_NAME: c for c in classes if "OPERATION_NAME" in vars(c)}

@@ -6,6 +6,7 @@ Every op has one, named as the op without its dialect (`ref.load` is `ref_load`)
 numbers.
 """
 
+import builtins
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -35,7 +36,8 @@ def __getattr__(name: str) -> Callable[..., Any]:
     if found is None:
         raise AttributeError(f"no op {name!r}; ops are declared in dialects/ops/")
     builder = of_class(found)
-    globals()[name] = builder
+    if not hasattr(builtins, name):  # this module itself calls max() and any()
+        globals()[name] = builder
     return builder
 
 

@@ -45,6 +45,10 @@ class RefType(Flambeau.Type, name="ref"):
         return ir.TypeAttr(self.params[0]).value
 
 
+class TapeType(Flambeau.Type, name="tape"):
+    """`!flambeau.tape`: what PyTorch's autograd recorded of one call on the host, for its derivative."""
+
+
 class IsolatedFromAbove:
     """Trait: the op's regions use nothing that is defined outside them."""
 

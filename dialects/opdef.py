@@ -577,6 +577,34 @@ def _verify_sizes(op: Any, item: Field, sizes: list[Any]) -> None:
             raise VerificationError(f"dynamic size of '{item.name}' must be an index, found {value.type}")
 
 
+def infer_types(
+    op: Any, type_of: Callable[[ir.Value], ir.Type], size_of: Callable[[ir.Value], int]
+) -> list[ir.Type] | None:
+    """The result types of an op if its operands had other types and its dynamic sizes these values.
+
+    None where inference refuses these, or the op has none.
+    """
+    cls = OPS[op.operation.name]
+    if cls.infer is None:
+        return None
+
+    def changed(item: Field, value: Any) -> Any:
+        if item.variadic or (isinstance(value, list) and item.is_size):
+            return [changed_one(item, v) for v in value]
+        return changed_one(item, value)
+
+    def changed_one(item: Field, value: Any) -> Any:
+        if not isinstance(value, ir.Value):
+            return value
+        return type_of(value) if item.is_operand else size_of(value)
+
+    try:
+        inferred = cls.infer(_Types({f.name: changed(f, getattr(op, f.name)) for f in cls.fields}))
+    except (VerificationError, ValueError, TypeError, OverflowError):
+        return None
+    return list(inferred) if isinstance(inferred, list | tuple) else [inferred]
+
+
 def infer_with_attributes(cls: Any, x: ir.Type, attributes: ir.DictAttr) -> ir.Type:
     """The result type of a view op applied to a tensor of type `x`, its other arguments given by its attributes."""
     values = {f.name: x if f.is_operand else f.read(attributes[f.name], repeat(DYNAMIC)) for f in cls.fields}

@@ -8,16 +8,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flambeau.frontend.aot import aot
     from flambeau.frontend.compile import CompilationError, FlambeauWarning, compile
+    from flambeau.frontend.explain import explain
+    from flambeau.frontend.explanation import Explanation
+    from flambeau.frontend.export import export
     from flambeau.runtime.backends import Backend, list_backends, lookup_backend, register_backend
     from flambeau.runtime.counters import counters
 
 __all__ = [
     "Backend",
     "CompilationError",
+    "Explanation",
     "FlambeauWarning",
+    "aot",
     "compile",
     "counters",
+    "explain",
+    "export",
     "list_backends",
     "lookup_backend",
     "register_backend",
@@ -26,9 +34,13 @@ __all__ = [
 _HOME = {
     "Backend": "flambeau.runtime.backends",
     "CompilationError": "flambeau.frontend.compile",
+    "Explanation": "flambeau.frontend.explanation",
     "FlambeauWarning": "flambeau.frontend.compile",
+    "aot": "flambeau.frontend.aot",
     "compile": "flambeau.frontend.compile",
     "counters": "flambeau.runtime.counters",
+    "explain": "flambeau.frontend.explain",
+    "export": "flambeau.frontend.export",
     "list_backends": "flambeau.runtime.backends",
     "lookup_backend": "flambeau.runtime.backends",
     "register_backend": "flambeau.runtime.backends",

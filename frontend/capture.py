@@ -70,12 +70,17 @@ from flambeau.frontend.signature import (
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _ATTENTION_CALLS = (torch.nn.functional.scaled_dot_product_attention, _ATTENTION, _ATTENTION.overloadpacket)
 _DROPOUT_CALLS = (torch.dropout, torch.ops.aten.dropout.default, torch.ops.aten.dropout)
-_RECURRENT_CALLS = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+_RECURRENT_CALLS = (
+    *(torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu),
+    *(torch.ops.aten.lstm.input, torch.ops.aten.gru.input),
+    *(torch.ops.aten.rnn_tanh.input, torch.ops.aten.rnn_relu.input),
+)
 _UPSAMPLE_CALLS = {
     torch._C._nn.upsample_nearest2d: torch.ops.aten.upsample_nearest2d.vec,
     torch._C._nn.upsample_bilinear2d: torch.ops.aten.upsample_bilinear2d.vec,
 }
 _USER_FUNCTION = torch.ops.higher_order.autograd_function_apply
+_COND = torch.ops.higher_order.cond
 _CHECKPOINT = torch.ops.higher_order.tag_activation_checkpoint
 _WRAP = torch.ops.higher_order.wrap
 _TRACING_LIMITS = (
@@ -165,6 +170,24 @@ def capture(
         ]
         captured = _Trace(fake_mode).capture(run, fakes, names, kinds)
     return replace(captured, out_spec=out_spec)
+
+
+def capture_graph_module(
+    gm: fx.GraphModule,
+    fake_mode: FakeTensorMode,
+    fakes: Sequence[torch.Tensor],
+    sources: Sequence[str],
+    kinds: Sequence[InputKind],
+) -> CapturedGraph:
+    """Capture a graph whose inputs are these fakes of `fake_mode`; it returns a flat sequence.
+
+    `sources` (for people) and `kinds` have one entry per placeholder. Sizes that a choice of the trace hangs on become
+    guards in the mode's shape environment, which the caller has to look at.
+    """
+    with isolated():
+        trace = _Trace(fake_mode)
+        trace.state.stack_trace = ""  # the user's lines are in the nodes
+        return trace.capture(lambda *args: _GraphInterpreter(gm, trace).run(*args), fakes, sources, kinds)
 
 
 @dataclass
@@ -289,7 +312,12 @@ class _Trace:
             if node.op == "get_attr" and isinstance(getattr(module, node.target), FakeTensor):
                 reason = "a fake tensor made outside the graph is used"
                 raise UnsupportedGraphError(node.name, self.state.location, reason)
-        module.delete_all_unused_submodules()
+        used = {node.target for node in graph.nodes if node.op == "get_attr"}
+        for name, _ in list(
+            module.named_children()
+        ):  # fx's own way to do this loses the inner graphs' inner graphs
+            if name not in used:
+                delattr(module, name)
         graph.lint()
         module.recompile()
 
@@ -360,6 +388,37 @@ class _Trace:
             tuple(sorted(written)),
         )
 
+    def cond(
+        self,
+        predicate: Any,
+        on_true: fx.GraphModule,
+        on_false: fx.GraphModule,
+        operands: Sequence[Any],
+    ) -> Any:
+        """torch.cond as one node that holds its branches as ATen graphs."""
+        if isinstance(predicate, bool):
+            return _GraphInterpreter(on_true if predicate else on_false, self).run(*operands)
+        if not isinstance(predicate, torch.Tensor):
+            raise UnsupportedGraphError(str(_COND), self.state.location, "it chooses by a size")
+        with self.only_fake():
+            graphs = [
+                self._inner_graph(branch, operands, differentiated=True) for branch in (on_true, on_false)
+            ]
+        examples = _common_outputs(graphs, self.state.location)
+        tracer = self.recorder.tracer
+        for stem, graph in zip(("true", "false"), graphs, strict=True):
+            tracer.root.register_module(tracer.get_fresh_qualname(f"cond_{stem}_"), graph.module)
+
+        def results(*_: Any) -> tuple[torch.Tensor, ...]:
+            return tuple(
+                torch.empty_strided(e.shape, e.stride(), dtype=e.dtype, device=e.device) for e in examples
+            )
+
+        with self.only_fake():
+            found = _Whole.apply(results, "torch.cond", *operands)  # type: ignore[no-untyped-call]
+        arguments = (predicate, graphs[0].module, graphs[1].module, tuple(operands))
+        return self.recorder.emit(_COND, arguments, {}, found, torch.is_grad_enabled())
+
     def checkpoint(self, body: fx.GraphModule, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """A checkpointed region, opened: its nodes carry `recompute` and `ac_graph_id` in their meta."""
         graph = fx.Graph()
@@ -376,9 +435,15 @@ class _Trace:
             _tag_untagged(list(self.recorder.nodes_after(first)))
         return result
 
-    def _inner_graph(self, module: fx.GraphModule, operands: Sequence[Any]) -> _TracedGraph:
+    def _inner_graph(
+        self, module: fx.GraphModule, operands: Sequence[Any], *, differentiated: bool = False
+    ) -> _TracedGraph:
+        """The graph of a body, through which autograd sees if it is `differentiated`."""
         # `.data` shares the storage, so its number, but not the version counter: an inner write is counted once.
         copies = [value.data if isinstance(value, torch.Tensor) else value for value in operands]
+        for copy, value in zip(copies, operands, strict=True):
+            if differentiated and isinstance(value, torch.Tensor) and value.requires_grad:
+                copy.requires_grad_()
         names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
         return self.trace_graph(lambda *args: _GraphInterpreter(module, self).run(*args), copies, names)
 
@@ -417,6 +482,8 @@ class _GraphInterpreter(fx.Interpreter):
         """Call the target; the higher-order operators named here are kept or opened by the trace."""
         if target is _USER_FUNCTION:
             return self._trace.user_function(args, kwargs)
+        if target is _COND:
+            return self._trace.cond(*args, **kwargs)
         if target is _CHECKPOINT:
             return self._trace.checkpoint(args[0], args[1:], kwargs)
         if target is _WRAP and isinstance(args[0], fx.GraphModule):
@@ -450,12 +517,30 @@ class _KeepWhole(TorchFunctionMode):
         if func in _UPSAMPLE_CALLS:
             return self._trace.upsample(func, args, kwargs)
         if func in _RECURRENT_CALLS:
-            with torch.backends.mkldnn.flags(enabled=False):
-                return func(*args, **kwargs)
+            return _in_plain_ops(func, *args, **kwargs)
         if isinstance(func, FunctionType) and func.__globals__ is torch.nn.functional.__dict__:
             with self:  # a handler runs with its mode off; the calls inside this function have to be seen too
                 return _without_override_check(func)(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+class PlainRecurrence(TorchFunctionMode):
+    """Lets PyTorch trace its recurrent layers as plain ops, not as one op of oneDNN's."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return (
+            _in_plain_ops(func, *args, **(kwargs or {}))
+            if func in _RECURRENT_CALLS
+            else func(*args, **(kwargs or {}))
+        )
+
+
+def _in_plain_ops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a recurrent layer without oneDNN. For the rest of a graph it stays on: it decides other things too."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        return function(*args, **kwargs)
 
 
 def _without_override_check(function: FunctionType) -> FunctionType:
@@ -531,6 +616,24 @@ def _cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | Non
 def _dropout(function: Callable[..., Any], input: torch.Tensor, p: float, train: bool) -> Any:
     """Where dropout does nothing eager returns its argument; the decomposition used in tracing would return a copy."""
     return function(input, p, train) if train and p != 0 else input
+
+
+def _common_outputs(graphs: Sequence[_TracedGraph], location: Location | None) -> list[torch.Tensor]:
+    """The outputs of the first of two branches; refused unless the other's have equal sizes, strides and dtypes."""
+    facts = [
+        [
+            (str(v.dtype), v.device, [str(s) for s in v.shape], [str(s) for s in v.stride()])
+            if isinstance(v, torch.Tensor)
+            else None
+            for v in graph.values
+        ]
+        for graph in graphs
+    ]
+    if facts[0] != facts[1] or None in facts[0]:
+        raise UnsupportedGraphError(
+            str(_COND), location, "its branches return something else than tensors of equal sizes and strides"
+        )
+    return graphs[0].values
 
 
 def _refuse_inner_gradient(what: str) -> Any:

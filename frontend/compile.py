@@ -18,6 +18,7 @@ from torch import fx
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.opdef import OPS
 from flambeau.frontend.capture import capture_dynamo_graph
 from flambeau.frontend.execution import (
     Call,
@@ -26,16 +27,23 @@ from flambeau.frontend.execution import (
     functions_by_name,
     functions_of_backend,
     interpret,
+    link,
     load_compiled,
     refuse_lost_gradients,
+    take_host_part,
 )
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
+from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
-from flambeau.frontend.signature import CapturedGraph
+from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
+from flambeau.frontend.stage_check import CheckedGraph
 from flambeau.frontend.wrapper import CompiledGraph
+from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
+from flambeau.pipelines.errors import file_location
 from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.walk import operations
 from flambeau.pipelines.work import estimate_work
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
@@ -100,11 +108,13 @@ def compile_graph(
     """Compile one TorchDynamo graph for a backend; call it from inside a Dynamo backend."""
     number = next(_GRAPH_NUMBERS)
     counters.add("graphs")
+    journal = opened_journal(number, backend, gm, example_inputs, keeps_ir=options.check == "stages")
     try:
-        return _Compilation(gm, example_inputs, backend, options, number).run()
+        return _Compilation(gm, example_inputs, backend, options, journal).run()
     except BackendNotAvailableError:
         raise  # nothing is wrong with the graph: who asks for a device wants to know that it is missing
     except Exception as error:
+        journal.failure = error
         if options.fallback == "error":
             raise CompilationError(
                 f"graph {number} cannot be compiled for backend {backend.name!r}: {error}"
@@ -129,23 +139,33 @@ class _Compilation:
         example_inputs: Sequence[Any],
         backend: Backend,
         options: Options,
-        number: int,
+        journal: Journal,
     ):
         self.gm = gm
         self.backend = backend
         self.options = options
+        self.journal = journal
         self.captured: CapturedGraph = capture_dynamo_graph(gm, example_inputs)
+        journal.captured = self.captured
+        journal.step("capture")
         self.module = import_graph(self.captured, create_context())
-        self.folder = options.dump / f"{number}" if options.dump else None
+        self.folder = options.dump / f"{journal.number}" if options.dump else None
         self.stages = 0
+        self.linked: dict[str, Call] = {}  # the compiled functions
         self.dump(0, "imported", self.module)
 
-    def run(self) -> CompiledGraph:
+    def run(self) -> Callable[..., Any]:
         """All remaining steps."""
-        call, facts = self.executable()
-        counters.add(
-            "ops.native", sum(1 for n in self.captured.graph_module.graph.nodes if n.op == "call_function")
+        compiled = self.wrapped(*self.executable())
+        if self.options.check == "nothing":
+            return compiled
+        refuse = partial(_refuse_stage, self.options.fallback)
+        return CheckedGraph(
+            compiled, self.gm.forward, self.journal, self.linked, self.wrapped, refuse, self.folder
         )
+
+    def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
+        """The whole graph, from what computes the results that `facts` describes."""
         constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
         return CompiledGraph(
             call,
@@ -160,6 +180,8 @@ class _Compilation:
     def executable(self) -> tuple[Call, Signature]:
         """The module as one callable over its forward's arguments, and the facts of the forward."""
         stop = self.backend.pipeline
+        if stop in ("imported", "functional", "partitioned"):
+            self.count_ops(self.module)
         if stop != "imported":
             self.run_passes(stage_passes("functional"))
         compile_fn = self.backend.compile_fn
@@ -177,21 +199,55 @@ class _Compilation:
         functions = functions_by_name(self.module)
         facts = {name: read_signature(function) for name, function in functions.items()}
         refuse_lost_gradients(facts)
-        work = [estimate_work(function) for function in functions.values()]
-        if stop != "partitioned":
-            self.run_passes(self.options.pipeline or stage_passes(stop))
-        if compile_fn is not None:
-            compiled = functions_of_backend(compile_fn(self.module, facts), facts)
-        elif stop == "partitioned":
-            compiled = {name: interpret(self.module, name)[0] for name in functions}
+        if stop == "partitioned":
+            if compile_fn is not None:
+                linked = functions_of_backend(compile_fn(self.module, facts), facts)
+            else:
+                linked = {name: interpret(self.module, name)[0] for name in functions}
         else:
-            from flambeau.runtime.iree_session import estimate_seconds
+            linked = self.compiled(facts)
+        self.linked = linked
+        return differentiable(linked, facts), facts["forward"]
 
-            seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
-            compiled = load_compiled(
-                bytecode(self.module), self.backend, facts, self.options.iree_flags, seconds
+    def compiled(self, facts: dict[str, Signature]) -> dict[str, Call]:
+        """The functions that `facts` names: compiled, but for the ops that cannot be."""
+        options = self.options
+        split = f"force-eager='{';'.join(options.force_eager)}' min-block-size={options.min_block_size}"
+        self.run_passes(stage_passes("split", {"split": split}))
+        host = take_host_part(self.module)
+        self.count_ops(host, self.module)
+        functions = functions_by_name(self.module)
+        compiled: dict[str, Call] = {}
+        if functions:
+            work = [estimate_work(function) for function in functions.values()]
+            signatures = {name: read_signature(function) for name, function in functions.items()}
+            self.run_passes(options.pipeline or stage_passes(self.backend.pipeline))
+            if self.backend.compile_fn is not None:
+                returned = self.backend.compile_fn(self.module, signatures)
+                compiled = functions_of_backend(returned, signatures)
+            else:
+                from flambeau.runtime.iree_session import estimate_seconds
+
+                seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
+                compiled = load_compiled(
+                    bytecode(self.module), self.backend, signatures, options.iree_flags, seconds, self.journal
+                )
+        return link(host, compiled, facts)
+
+    def count_ops(self, *modules: Any) -> None:
+        """Count the ops that run on the host and the others; UnsupportedGraphError if none may run there."""
+        on_host = [op for module in modules for op in host_functions.ops_on_host(module)]
+        refused = [op for op in on_host if not op.chosen]
+        if refused and self.options.fallback == "error":
+            first = refused[0]
+            place = file_location(first.location)
+            others = f", and {len(refused) - 1} more ops" if len(refused) > 1 else ""
+            raise UnsupportedGraphError(
+                first.name + others, place and place[:2], f"it would run on the host: {first.reason}"
             )
-        return differentiable(compiled, facts), facts["forward"]
+        all_ops = sum(op.name in OPS for module in modules for op in operations(module))
+        counters.add("ops.fallback", len(on_host))
+        counters.add("ops.native", all_ops - sum(op.name in OPS for op in on_host))
 
     def differentiates(self) -> bool:
         """Whether some argument requires a gradient."""
@@ -202,11 +258,12 @@ class _Compilation:
         run_pipeline(
             self.module,
             pipeline,
-            on_stage=lambda i, name, module: self.dump(first + i, name, module) if self.folder else None,
+            on_stage=lambda i, name, module: self.dump(first + i, name, module),
         )
 
     def dump(self, index: int, name: str, module: ir.Module) -> None:
-        """Write the IR as it is now, if asked for."""
+        """Note the IR as it is now, and write it to a file, if asked for."""
+        self.journal.stage(name, module)
         self.stages = index
         if self.folder is None:
             return
@@ -224,3 +281,11 @@ def _refuse_overlap(fallback: str, written: str, other: str) -> None:
         raise CompilationError(f"{message}: the compiled code does not cover this")
     counters.add("calls.eager")
     warnings.warn(f"{message}: this call runs in eager", FlambeauWarning, stacklevel=3)
+
+
+def _refuse_stage(fallback: str, difference: str) -> None:
+    """The check of a graph's stages found one that is wrong: raise, or count it."""
+    if fallback == "error":
+        raise CompilationError(difference)
+    counters.add("graphs.eager")
+    warnings.warn(f"{difference}\nthis graph runs in eager", FlambeauWarning, stacklevel=4)

@@ -15,8 +15,11 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.autograd import Differentiable, Execute
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
+from flambeau.frontend.journal import Journal
 from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines import host_functions
+from flambeau.pipelines.control_flow import all_branches
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend
 
@@ -24,8 +27,9 @@ Call = Execute
 
 
 def functions_by_name(module: ir.Module) -> dict[str, Any]:
-    """The `func.func`s of a module by name."""
-    return {function.name.value: function for function in fn.functions(module)}
+    """The `func.func`s of a module by name, but for those that a call in it chooses between."""
+    branches = all_branches(module)
+    return {f.name.value: f for f in fn.functions(module) if f.name.value not in branches}
 
 
 def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
@@ -106,12 +110,50 @@ def bytecode(module: ir.Module) -> bytes:
     return buffer.getvalue()
 
 
+def take_host_part(module: ir.Module) -> Any:
+    """The host's part of a split module: its host functions, and declarations of the functions that are compiled.
+
+    `module` keeps the compiled functions alone.
+    """
+    host = module.operation.clone()
+    for function in fn.functions(host):
+        if not host_functions.is_host_function(function):
+            operation = function.operation
+            attributes = {name: operation.attributes[name] for name in operation.attributes}
+            attributes["sym_visibility"] = ir.StringAttr.get("private", host.context)
+            with ir.InsertionPoint(operation), operation.location:
+                ir.Operation.create("func.func", attributes=attributes, regions=1)
+            operation.erase()
+    for function in fn.functions(module, declarations=True):
+        if host_functions.is_host_function(function):
+            function.operation.erase()
+    return host
+
+
+def link(host: Any, compiled: Mapping[str, Execute], facts: Mapping[str, Signature]) -> dict[str, Execute]:
+    """The functions that `facts` names, from the host's part of a module and the compiled functions."""
+    callables: dict[str, Callable[..., list[Any]]] = {
+        name: lambda *arguments, execute=execute: execute(arguments) for name, execute in compiled.items()
+    }
+    interpreted = interpreter.Module(host, callables)
+
+    def on_host(name: str, signature: Signature) -> Execute:
+        def execute(arguments: Sequence[Any]) -> list[Any]:
+            with torch.no_grad():
+                return _finished(interpreted.function(name)(*arguments), signature, arguments)
+
+        return execute
+
+    return {name: compiled[name] if name in compiled else on_host(name, f) for name, f in facts.items()}
+
+
 def load_compiled(
     asm: str | bytes,
     backend: Backend,
     facts: dict[str, Signature],
     flags: Sequence[str],
-    estimated_seconds: float | None = None,
+    estimated_seconds: float | None,
+    journal: Journal,
 ) -> dict[str, Execute]:
     """Compile a lowered module with IREE and load it; its functions as callables, by name.
 
@@ -122,7 +164,10 @@ def load_compiled(
     from flambeau.runtime.iree_session import load
 
     artefact = compile_module(asm, backend, extra_flags=flags)
+    journal.artefact = artefact
+    journal.step("iree")
     executable = load(artefact, backend, estimated_seconds=estimated_seconds)
+    journal.step("load")
 
     def function(name: str, signature: Signature) -> Execute:
         call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])

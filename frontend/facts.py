@@ -56,6 +56,7 @@ class ResultFacts:
     saved: bool = False
     copy: bool = False
     requires_grad: bool = False
+    detached: bool = False
     is_argument: int | None = None
     view_of_argument: int | None = None
     view_of_result: int | None = None
@@ -104,6 +105,7 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         saved="flambeau.saved" in attributes,
         copy="flambeau.copy" in attributes,
         requires_grad="autograd.requires_grad" in attributes,
+        detached="autograd.detached" in attributes,
         is_argument=_integer(attributes, "flambeau.is_argument"),
         view_of_argument=_integer(attributes, "flambeau.view_of_argument"),
         view_of_result=_integer(attributes, "flambeau.view_of_result"),

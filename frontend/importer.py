@@ -7,10 +7,10 @@ file and line.
 """
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy
 import torch
@@ -19,30 +19,14 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 
 from flambeau.dialects import build as b
+from flambeau.dialects.aten_importer import AtenImporter, Size, same_static_sizes
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
-from flambeau.dialects.opdef import (
-    BY_ATEN,
-    OPS,
-    AtenCall,
-    DType,
-    Field,
-    Index,
-    Ints,
-    Literal,
-    Tensor,
-    VerificationError,
-)
-from flambeau.dialects.types import (
-    DYNAMIC,
-    compatible,
-    element_type,
-    is_bool,
-    is_low_precision,
-    shape_of,
-    tensor_type,
-)
+from flambeau.dialects.opdef import OPS, VerificationError
+from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
 from flambeau.frontend import symbols
+from flambeau.frontend.control_flow import import_cond
+from flambeau.frontend.host_call import import_host_call
 from flambeau.frontend.import_rules import RULES, functional_form
 from flambeau.frontend.output_facts import import_outputs
 from flambeau.frontend.signature import (
@@ -53,12 +37,11 @@ from flambeau.frontend.signature import (
     TensorRecord,
     UnsupportedGraphError,
     user_location,
+    user_module,
     written_arguments,
 )
 from flambeau.frontend.user_function import import_user_function
 from flambeau.pipelines import functions as fn
-
-Size: TypeAlias = int | ir.Value
 
 
 @dataclass(frozen=True)
@@ -86,11 +69,10 @@ def import_graph(captured: CapturedGraph, context: ir.Context) -> ir.Module:
     return module
 
 
-class Importer:
-    """One import under way.
+class Importer(AtenImporter):
+    """One import under way: arguments are nodes, SymInts, and Python values."""
 
-    Rules in import_rules.py receive it: `value`, `sizes`, `result_type` and `call` are for them.
-    """
+    rules = RULES
 
     def __init__(self, captured: CapturedGraph):
         self.captured = captured
@@ -121,7 +103,7 @@ class Importer:
         inputs = self.captured.inputs
         self._refuse_overlapping_writes()
         types = [self._input_type(i) for i in inputs]
-        self._module_body = ir.InsertionPoint.current.block
+        self.module_body = ir.InsertionPoint.current.block
         function = fn.create_function("graph", types, [ir.Location.name(i.name) for i in inputs])
         block = fn.entry_block(function)
         placeholders = [n for n in self.captured.graph_module.graph.nodes if n.op == "placeholder"]
@@ -184,10 +166,13 @@ class Importer:
 
     @contextmanager
     def _at(self, node: fx.Node) -> Iterator[None]:
-        """Ops made here carry the node's user line; errors name it."""
+        """Ops made here carry the node's user line, under the name of its module if any; errors name the line."""
         self.node = node
         where = user_location(node)
         location = ir.Location.file(where[0], where[1], 0) if where else ir.Location.unknown()
+        module = user_module(node)
+        if module:
+            location = ir.Location.name(module, location)
         try:
             with location:
                 yield
@@ -203,9 +188,9 @@ class Importer:
             [s if (s := symbols.static(d)) is not None else DYNAMIC for d in shape], element_type(name)
         )
 
-    def result_type(self) -> ir.RankedTensorType:
-        """The type of the (first) result of the call being imported."""
-        return self.tensor_type(self.results[0].shape, self.results[0].dtype)
+    def result_type(self, index: int = 0) -> ir.RankedTensorType:
+        """The type of result `index` of the call being imported."""
+        return self.tensor_type(self.results[index].shape, self.results[index].dtype)
 
     def result_sizes(self, index: int = 0) -> list[Size]:
         """The sizes of result `index` of the call being imported: ints and index values."""
@@ -217,20 +202,23 @@ class Importer:
             value = value.meta["val"]
         return self.symbols.value(value)  # type: ignore[arg-type]
 
-    def sizes(self, values: Sequence[int | torch.SymInt | fx.Node]) -> list[Size]:
-        return [self.size(v) for v in values]
-
     def entity(self, node: fx.Node) -> Any:
         """What a node stands for: a value, a Reference, or a list of these."""
         return self._entities[node]
 
     @contextmanager
     def inner_function(
-        self, name: str, placeholders: Sequence[fx.Node], written: Iterable[int]
+        self,
+        name: str,
+        placeholders: Sequence[fx.Node],
+        written: Iterable[int],
+        *,
+        differentiated: bool,
     ) -> Iterator[Any]:
         """Import into a new private function: `placeholders` are its arguments, `written` the storages written there.
 
-        Nothing in it is differentiated. The function comes out without a return and without its final type.
+        `differentiated`: a pass may derive its derivative. The function comes out without a return and without its
+        final type.
         """
         outside = self.symbols, self.needs_autograd
         fakes = [p.meta["val"] for p in placeholders]
@@ -238,15 +226,18 @@ class Importer:
             self.tensor_type(f.shape, f.dtype) if isinstance(f, torch.Tensor) else ir.IndexType.get()
             for f in fakes
         ]
-        with ir.InsertionPoint(self._module_body):
+        with ir.InsertionPoint(self.module_body):
             function = fn.create_function(
-                name, types, [ir.Location.unknown()] * len(types), visibility="private"
+                fn.fresh_name(self.module_body, name),
+                types,
+                [ir.Location.unknown()] * len(types),
+                visibility="private",
             )
         block = fn.entry_block(function)
         for placeholder, argument in zip(placeholders, block.arguments, strict=True):
             self._entities[placeholder] = argument
         self._written.update(written)
-        self.needs_autograd = False
+        self.needs_autograd = self.needs_autograd and differentiated
         with ir.InsertionPoint(block):
             self.symbols = symbols.Symbols(fakes, list(block.arguments))
             yield function
@@ -286,6 +277,9 @@ class Importer:
             return self._entities[source][index]  # type: ignore[index]
         result = node.meta.get("val")
         if isinstance(result, torch.SymInt | int) and not isinstance(result, bool):
+            if node.target is torch.ops.aten._local_scalar_dense.default and symbols.static(result) is None:
+                self._calling(node.target, result)
+                import_host_call(self, node.target, bind(node), "a number made of a tensor", [False])
             return None  # sizes are made from their symbols where they are used
         if isinstance(result, torch.SymFloat):
             # TorchDynamo passes Python floats as tensors of one element, and reads them with item().
@@ -298,6 +292,10 @@ class Importer:
             return None  # a check of values, as of one_hot's classes: compiled code takes the nearest valid position
         if node.target is torch.ops.higher_order.autograd_function_apply:
             return self._import_user_function(node)
+        if node.target is torch.ops.higher_order.cond:
+            made: NodeRecord = node.meta[NODE_RECORD]
+            values = import_cond(self, node)
+            return [self._entity(made, v, t) for v, t in zip(values, made.results, strict=True)]
         if not isinstance(node.target, OpOverload):
             raise UnsupportedGraphError(str(node.target), user_location(node), "it has no op in the dialect")
         record: NodeRecord = node.meta[NODE_RECORD]
@@ -307,8 +305,19 @@ class Importer:
             return self._import_write(node, record, arguments, written)
         if self._is_view_of_written(node, record):
             return self._import_reference_view(node, record, arguments)
-        self._calling(node.target, node.meta["val"])
-        return self._finish(record, self.call(str(node.target), arguments))
+        self._calling(node.target, node.meta.get("val"))
+        differentiable = [t is not None and t.requires_grad for t in record.results]
+        values = self._call_or_host(node.target, arguments, differentiable)
+        return self._finish(record, values) if self.results else None
+
+    def _call_or_host(
+        self, overload: OpOverload, arguments: dict[str, Any], differentiable: Sequence[bool]
+    ) -> list[ir.Value]:
+        """A call of a functional overload by ops of the dialect, or where these do not cover it, on the host."""
+        try:
+            return self.call(str(overload), arguments)
+        except (VerificationError, TypeError, ValueError, NotImplementedError) as error:
+            return import_host_call(self, overload, arguments, str(error), differentiable)
 
     def _import_user_function(self, node: fx.Node) -> list[Any]:
         record: NodeRecord = node.meta[NODE_RECORD]
@@ -326,7 +335,9 @@ class Importer:
     def _calling(self, target: Any, result: Any) -> None:
         """Note the overload that is about to be imported and its fake result, for rules to look at."""
         self.target = target
-        self.results: list[Any] = list(result) if isinstance(result, list | tuple) else [result]
+        self.results: list[Any] = (
+            list(result) if isinstance(result, list | tuple) else [] if result is None else [result]
+        )
 
     def _finish(self, record: NodeRecord, values: list[ir.Value]) -> Any:
         """The entities of a call's results."""
@@ -375,7 +386,7 @@ class Importer:
             node.target is torch.ops.aten.detach.default and not self._is_new(node.args[0])
         )
         loaded = b.ref_load(base.ref)
-        self._calling(node.target, node.meta["val"])
+        self._calling(node.target, node.meta.get("val"))
         values = self.call(str(node.target), {**arguments, next(iter(arguments)): loaded})
         entities = []
         for value, tensor in zip(values, record.results, strict=True):
@@ -417,32 +428,54 @@ class Importer:
         target: Any = node.target
         form = functional_form(target)
         if form is None:
-            raise TypeError("it writes its arguments and has no functional form")
+            return self._import_write_on_host(node, record, arguments, written)
         places = {name: arguments[name] for name in written if arguments[name] is not None}
         functional_arguments = {name: arguments[name] for name in form.arguments}
         self._calling(form.overload, self._fake_result(form.overload, functional_arguments))
-        values = self.call(form.name, functional_arguments)
+        differentiable = [any(t is not None and t.requires_grad for t in record.results)] * len(self.results)
+        returned_sets = [r.alias_info.before_set for r in target._schema.returns if r.alias_info is not None]
+        for argument in target._schema.arguments:
+            if argument.name in form.updates and argument.alias_info.before_set not in returned_sets:
+                differentiable[form.updates[argument.name]] = False  # running statistics, not results
+        values = self._call_or_host(form.overload, functional_arguments, differentiable)
         stored: dict[str, ir.Value] = {}
         for name, index in form.updates.items():
             if name in places:
                 stored[name] = values[index]
         for name, written_node in places.items():
-            place = self._entities[written_node]
-            if not isinstance(place, Reference):
-                raise TypeError(f"argument {name!r} is written, but its storage is not known to be")
-            gets_history = any(t is not None and t.requires_grad for t in record.results)
-            if place.detached and record.grad_enabled and gets_history:
-                raise TypeError(
-                    "a detached tensor takes over a history, apart from the one of the tensor it shares memory with"
-                )
-            current = place.ref.type.tensor
-            new = b.cast(stored[name], current.element_type)
-            if shape_of(new) != shape_of(current):
-                new = b.expand(new, self.sizes(written_node.meta["val"].shape))
-            hidden = self.needs_autograd and (place.detached or not record.grad_enabled)
-            b.ref_store(place.ref, new, hidden)
+            self._store(name, written_node, stored[name], record)
+        own = [v for i, v in enumerate(values) if i not in set(form.updates.values())]
+        return self._results_of_write(target, record, arguments, own)
+
+    def _import_write_on_host(
+        self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any], written: Sequence[str]
+    ) -> Any:
+        """An op that writes arguments and has no functional form: PyTorch runs it, on copies, which are then stored."""
+        target: Any = node.target
+        reason = "it writes its arguments and has no functional form"
+        places = {name: arguments[name] for name in written if arguments[name] is not None}
+        if not all(isinstance(place, fx.Node) for place in places.values()):
+            raise TypeError(f"{reason}; it writes a list of tensors")
+        touched = [*record.results, *(t for p in places.values() for t in p.meta[NODE_RECORD].results)]
+        if self.needs_autograd and any(t is not None and t.requires_grad for t in touched):
+            raise TypeError(f"{reason}; what it writes has a gradient")
+        self._calling(target, node.meta.get("val"))
+        values = import_host_call(
+            self, target, arguments, reason, [False] * len(self.results), list(places.values())
+        )
+        returned, new = values[: len(self.results)], values[len(self.results) :]
+        for (name, place), value in zip(places.items(), new, strict=True):
+            self._store(name, place, value, record)
+        writes = [r.alias_info is not None and r.alias_info.is_write for r in target._schema.returns]
+        own = [v for v, w in zip(returned, writes, strict=True) if not w]
+        return self._results_of_write(target, record, arguments, own)
+
+    def _results_of_write(
+        self, target: Any, record: NodeRecord, arguments: dict[str, Any], own: Sequence[ir.Value]
+    ) -> Any:
+        """What a writing op returns: the arguments that its schema says, and values of its `own`."""
         results: list[Any] = []
-        own = iter([v for i, v in enumerate(values) if i not in set(form.updates.values())])
+        fresh = iter(own)
         schema = target._schema
         for returned, tensor in zip(schema.returns, record.results, strict=True):
             alias = returned.alias_info
@@ -454,119 +487,48 @@ class Importer:
                 )
                 results.append(self._entities[arguments[name]])
             else:
-                results.append(self._entity(record, next(own), tensor))
+                results.append(self._entity(record, next(fresh), tensor))
         return results if len(schema.returns) != 1 else results[0]
 
-    # --- Calls of ATen overloads -------------------------------------------------------------------------------------
+    def _store(self, name: str, written: fx.Node, value: ir.Value, record: NodeRecord) -> None:
+        """Store the new value of the written argument `name`."""
+        place = self._entities[written]
+        if not isinstance(place, Reference):
+            raise TypeError(f"argument {name!r} is written, but its storage is not known to be")
+        gets_history = any(t is not None and t.requires_grad for t in record.results)
+        if place.detached and record.grad_enabled and gets_history:
+            raise TypeError(
+                "a detached tensor takes over a history, apart from the one of the tensor it shares memory with"
+            )
+        current = place.ref.type.tensor
+        new = b.cast(value, current.element_type)
+        if shape_of(new) != shape_of(current):
+            new = b.expand(new, self.sizes(written.meta["val"].shape))
+        hidden = self.needs_autograd and (place.detached or not record.grad_enabled)
+        b.ref_store(place.ref, new, hidden)
 
-    def call(self, name: str, arguments: dict[str, Any]) -> list[ir.Value]:
-        """Import a call of the functional overload `name` (`aten.add.Tensor`).
+    # --- What rules ask for ------------------------------------------------------------------------------------------
 
-        Arguments by schema name, nodes or values.
-        """
-        rule = RULES.get(name)
-        if rule is not None:
-            values = rule(self, **arguments)
-            return values if isinstance(values, list) else [values]
-        for cls, pattern in BY_ATEN.get(name.removesuffix(".default"), ()):
-            bound = self._match(cls, pattern, list(arguments.values()))
-            if bound is not None:
-                values = self._build(cls, bound)
-                return values if isinstance(values, list) else [values]
-        raise TypeError("it has no op in the dialect (docs/ops.md lists the ops)")
+    def is_tensor(self, argument: Any) -> bool:
+        return isinstance(self._example(argument), torch.Tensor | ir.Value)
 
-    def _match(self, cls: Any, pattern: AtenCall, values: list[Any]) -> dict[str, Any] | None:
-        """The op's fields from a call's values, or None if a fixed argument differs."""
-        bound: dict[str, Any] = {}
-        assert pattern.arguments is not None
-        for position, expected in enumerate(pattern.arguments):
-            found = values[position] if position < len(values) else None
-            if isinstance(expected, str):
-                bound[expected] = found
-            elif _known_number(found) != (expected.value if isinstance(expected, Literal) else expected):
-                return None
-        # What the pattern leaves out must not matter: only absent arguments may be left out.
-        return bound if all(v is None for v in values[len(pattern.arguments) :]) else None
+    def dtype(self, argument: Any) -> ir.Type:
+        return element_type(str(argument).removeprefix("torch."))
 
-    def _build(self, cls: Any, bound: dict[str, Any]) -> Any:
-        if cls.elementwise:
-            return self._build_elementwise(cls, bound)
-        arguments = {f.name: self._argument(f, bound[f.name]) for f in cls.fields if f.name in bound}
-        return b.of_class(cls)(**self._with_positive_dims(cls, arguments))
+    def known(self, argument: Any) -> Any:
+        number = self._example(argument)
+        if isinstance(number, torch.SymFloat):
+            return float(number)  # an attribute must be known: this makes TorchDynamo guard on the value
+        return symbols.static(number) if isinstance(number, torch.SymInt | torch.SymBool) else number
 
-    def _with_positive_dims(self, cls: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Dims that count from the end, as ATen takes them, counted from the start."""
-        tensors = [
-            arguments[f.name]
-            for f in cls.fields
-            if f.kind is Tensor and not f.variadic and f.name in arguments
-        ]
-        rank = max(len(shape_of(tensors[0])), 1) if tensors else 1
-        for name in ("dim", "dims", "dim0", "dim1", "dim2"):
-            given = arguments.get(name)
-            if isinstance(given, int):
-                arguments[name] = given % rank if -rank <= given < 0 else given
-            elif isinstance(given, list | tuple):
-                arguments[name] = [d % rank if -rank <= d < 0 else d for d in given]
-        return arguments
+    def fixed(self, argument: Any) -> Any:
+        """A Python number for a node that computes a float; TorchDynamo then guards on it."""
+        number = argument.meta.get("val") if isinstance(argument, fx.Node) else argument
+        return float(number) if isinstance(number, torch.SymFloat) else argument
 
-    def _argument(self, item: Field, value: Any) -> Any:
-        if item.kind is Ints and (isinstance(value, int) or (value is None and not item.optional)):
-            return [] if value is None else [value]
-        if value is None:
-            return None
-        if item.kind is Tensor and item.variadic:
-            return [self.value(v) for v in value]
-        if item.kind is Tensor:
-            if isinstance(value, bool | int | float):
-                return b.scalar(value, self.result_type().element_type)
-            return self.value(value)
-        if item.kind is Index:
-            return b.as_index(self.size(value))
-        if item.is_size:
-            return self.sizes(value) if isinstance(value, list | tuple) else self.size(value)
-        if item.kind is DType:
-            return element_type(str(value).removeprefix("torch."))
-        if isinstance(value, fx.Node | torch.SymInt | torch.SymFloat | torch.SymBool):
-            number = value.meta["val"] if isinstance(value, fx.Node) else value
-            if isinstance(number, torch.SymFloat):
-                return float(number)  # an attribute must be known: this makes TorchDynamo guard on the value
-            static = symbols.static(number)
-            if static is None:
-                raise TypeError(f"argument {item.name!r} depends on a dynamic size")
-            return static
-        if isinstance(value, list | tuple):
-            return [
-                self._argument(Field(item.name, item.kind), v) if isinstance(v, fx.Node) else v for v in value
-            ]
-        return value
-
-    def _build_elementwise(self, cls: Any, bound: dict[str, Any]) -> Any:
-        """Cast operands to the type that eager computes in, and expand them to the result's shape."""
-        operands = {
-            f.name: bound[f.name] for f in cls.fields if f.is_operand and bound.get(f.name) is not None
-        }
-        rest = {
-            f.name: self._argument(f, bound[f.name])
-            for f in cls.fields
-            if not f.is_operand and f.name in bound
-        }
-        result = self.results[0]
-        compute = self._compute_element(cls, operands, result)
-        sizes = self.sizes(result.shape)
-        wide = (
-            is_low_precision(compute)
-            and cls.OPERATION_NAME in _WIDE_WITH_SCALARS
-            and any(self._is_scalar(v) for v in operands.values())
-        )
-        if wide:
-            compute, narrow = ir.F32Type.get(), compute
-        values = {
-            name: self._operand(v, compute, sizes, keep=name in cls.conditions)
-            for name, v in operands.items()
-        }
-        out = b.of_class(cls)(**values, **rest)
-        return b.cast(out, narrow) if wide else out
+    def broadcast_sizes(self, arguments: Sequence[Any]) -> list[Size]:
+        shapes = [self._example(a).shape for a in arguments]
+        return self.sizes(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
     def _fake_result(self, overload: Any, arguments: dict[str, Any]) -> Any:
         """What the functional form of a write returns: its dtype and shape may differ from the written tensor's."""
@@ -581,24 +543,21 @@ class Importer:
         with mode, torch.no_grad():
             return overload(*positional, **keyword)
 
-    def _compute_element(self, cls: Any, operands: dict[str, Any], result: torch.Tensor) -> ir.Type:
+    def compute_element(self, cls: Any, operands: Mapping[str, Any]) -> ir.Type:
         kinds = [self._example(v) for name, v in operands.items() if name not in cls.conditions]
-        name = str(_result_dtype(cls, kinds, result.dtype)).removeprefix("torch.")
-        return element_type(name)
+        if any(isinstance(k, ir.Value) for k in kinds):
+            raise TypeError("an elementwise rule needs nodes or numbers")
+        return self.dtype(_result_dtype(cls, kinds, self.results[0].dtype))
 
     def _example(self, value: Any) -> Any:
-        if isinstance(value, fx.Node):
-            return value.meta["val"]
-        if isinstance(value, ir.Value):
-            raise TypeError("an elementwise rule needs nodes or numbers")
-        return value
+        return value.meta["val"] if isinstance(value, fx.Node) else value
 
-    def _is_scalar(self, value: Any) -> bool:
-        example = self._example(value)
+    def is_scalar(self, argument: Any) -> bool:
+        example = self._example(argument)
         return not isinstance(example, torch.Tensor) or example.dim() == 0
 
-    def _operand(self, value: Any, element: ir.Type, sizes: Sequence[Size], *, keep: bool) -> ir.Value:
-        given = value
+    def elementwise_operand(self, argument: Any, element: ir.Type | None, sizes: Sequence[Size]) -> ir.Value:
+        value = given = argument
         if isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.SymInt | int):
             value = value.meta["val"]
         if (
@@ -607,21 +566,25 @@ class Importer:
             and self._entities[value] is None
         ):
             value = float(value.meta["val"])
-        if isinstance(value, torch.SymInt):
-            value = b.tensor_from_index(self.size(value), element)
-        elif isinstance(value, bool | int | float):
-            value = b.scalar(value, element)
-        elif isinstance(value, complex | torch.SymFloat | torch.SymBool):
+        if isinstance(value, complex | torch.SymFloat | torch.SymBool):
             raise TypeError(f"scalar {value!r} is not supported")
+        if isinstance(value, bool | int | float | torch.SymInt):
+            assert element is not None
+            value = (
+                b.tensor_from_index(self.size(value), element)
+                if isinstance(value, torch.SymInt)
+                else b.scalar(value, element)
+            )
         else:
             value = self.value(value)
-        value = value if keep else b.cast(value, element)
+        if element is not None:
+            value = b.cast(value, element)
         shape = (
             self._example(given).shape
             if isinstance(given, fx.Node) and isinstance(self._example(given), torch.Tensor)
             else None
         )
-        equal = _same_sizes(value, sizes) or (
+        equal = same_static_sizes(value, sizes) or (
             shape is not None and _same_expressions(shape, self.results[0].shape)
         )
         return value if equal else b.expand(value, list(sizes))
@@ -631,11 +594,6 @@ class Importer:
     def root(self, storage: int) -> tuple[Any, TensorRecord]:
         """The entity that made a storage, to be read with `value`, and its record."""
         return self._roots[storage]
-
-
-# Binary ops that eager computes in f32 when a f16 or bf16 tensor meets a number, rounding once at the end. (For add and
-# sub it rounds the number first.)
-_WIDE_WITH_SCALARS = {"flambeau.mul", "flambeau.div"}
 
 
 def _result_dtype(cls: Any, examples: Sequence[Any], result: torch.dtype) -> torch.dtype:
@@ -648,23 +606,11 @@ def _result_dtype(cls: Any, examples: Sequence[Any], result: torch.dtype) -> tor
     return dtype
 
 
-def _known_number(value: Any) -> Any:
-    """A Python number for a node that computes a float; TorchDynamo then guards on it."""
-    number = value.meta.get("val") if isinstance(value, fx.Node) else value
-    return float(number) if isinstance(number, torch.SymFloat) else value
-
-
 def _same_expressions(a: Sequence[int | torch.SymInt], c: Sequence[int | torch.SymInt]) -> bool:
     """Whether two shapes are equal for all values of their symbols."""
     return len(a) == len(c) and all(
         symbols.expression(x) == symbols.expression(y) for x, y in zip(a, c, strict=True)
     )
-
-
-def _same_sizes(value: ir.Value, sizes: Sequence[Size]) -> bool:
-    return DYNAMIC not in shape_of(value) and shape_of(value) == [
-        s if isinstance(s, int) else DYNAMIC for s in sizes
-    ]
 
 
 def _erase_unused(loaded: ir.Value, values: Sequence[ir.Value]) -> None:
@@ -699,12 +645,12 @@ def dense(tensor: torch.Tensor, type_: ir.RankedTensorType) -> ir.Attribute:
     element = type_.element_type
     if tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
         return ir.DenseElementsAttr.get_splat(type_, b.element_attribute(tensor.flatten()[0].item(), element))
-    if is_bool(element):
-        bits = numpy.packbits(tensor.numpy().reshape(-1), bitorder="little")
-        return ir.DenseElementsAttr.get(bits, type=element, shape=list(tensor.shape))
-    raw = (
-        tensor.view(torch.int16).numpy()
-        if tensor.dtype in (torch.bfloat16, torch.float16)
-        else tensor.numpy()
-    )
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        raw = tensor.view(torch.int16).numpy()
+    elif tensor.dtype == torch.bool:
+        raw = tensor.view(
+            torch.uint8
+        ).numpy()  # a byte each: the bindings take packed bits for one splat value
+    else:
+        raw = tensor.numpy()
     return ir.DenseElementsAttr.get(numpy.ascontiguousarray(raw), type=element, shape=list(tensor.shape))

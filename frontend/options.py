@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flambeau.pipelines.registry import unknown_choice
+from flambeau.runtime.artefact_cache import cache_max_bytes
 
 MODES = ("default", "max-autotune")
 
@@ -22,6 +23,10 @@ class Options:
     dump: a folder; the IR of each graph is written there after every pass, as `<graph>/<NN>_<pass>.mlir`.
     pipeline: pipeline text that takes the place of the backend's own lowering.
     iree_flags: more flags for IREE's compiler; they win over the backend's.
+    cache_dir: where compiled graphs are kept; None: the user's cache folder. `FLAMBEAU_CACHE_SIZE` limits it.
+    check: "stages" runs the first call at every stage too, and names the first pass that makes it differ from eager.
+    force_eager: names of dialect ops (`softmax`) that run on the host, by PyTorch.
+    min_block_size: between ops on the host, fewer ops than this are left there too.
     """
 
     fallback: Literal["eager", "error"] = "eager"
@@ -29,12 +34,17 @@ class Options:
     dump: Path | None = None
     pipeline: str | None = None
     iree_flags: tuple[str, ...] = ()
+    cache_dir: Path | None = None
+    check: Literal["nothing", "stages"] = "nothing"
+    force_eager: tuple[str, ...] = ()
+    min_block_size: int = 3
 
 
 def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None) -> Options:
     """Options from a mapping and the environment. ValueError lists the valid names or values."""
     if mode is not None and mode not in MODES:
         raise ValueError(unknown_choice("mode", mode, MODES))
+    cache_max_bytes()  # refuses a size that is none
     values: dict[str, Any] = {}
     hints = get_type_hints(Options)
     for field in dataclasses.fields(Options):
@@ -51,6 +61,8 @@ def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None
 
 
 def _from_text(kind: Any, text: str) -> Any:
+    if kind is int and text.isdecimal():
+        return int(text)
     return tuple(text.split()) if get_origin(kind) is tuple else text
 
 
@@ -68,6 +80,10 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
         return None
     if Path in get_args(kind):
         return Path(value)
+    if kind is int:
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"option {name}: a number from 0 on is expected, not {value!r}")
+        return value
     if not isinstance(value, str):
         raise ValueError(f"option {name}: a string is expected, not {value!r}")
     return value

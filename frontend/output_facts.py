@@ -38,6 +38,8 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
         if record.kind == "constant":
             continue
         fact: fn.Attributes = {"flambeau.output": fn.integer(position)}
+        if isinstance(record.value, torch.SymFloat | torch.SymBool):
+            raise UnsupportedGraphError("output", None, "a float or bool that depends on data is no size")
         if record.kind == "symint":
             values.append(b.as_index(importer.size(record.value)))
             facts.append(fact)
@@ -61,6 +63,11 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             assert owner is not None
             fact["flambeau.view_of_argument"] = fn.integer(record.shares_input[0])
             fact["flambeau.view"] = _view(tensor, owner)
+            if not tensor.is_view and tensor.requires_grad:
+                reason = "it shares memory with an input, has a history, and is no view of it to autograd"
+                raise UnsupportedGraphError("output", user_location(argument), reason)
+            if not tensor.is_view:
+                fact["autograd.detached"] = ir.UnitAttr.get()  # x.detach(), x.data
         elif tensor.storage in needs_base:
             bases.setdefault(tensor.storage, []).append(len(values))
         else:
@@ -86,7 +93,25 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             if position != base:
                 facts[position]["flambeau.view_of_result"] = fn.integer(base)
                 facts[position]["flambeau.view"] = _view(tensor, owner)
+    _refuse_unknown_places(importer, facts)
     return values, facts
+
+
+def _refuse_unknown_places(importer: "Importer", facts: list[fn.Attributes]) -> None:
+    """UnsupportedGraphError if where an output lies in memory depends on more than the sizes of the inputs."""
+    known: set[Any] = set()
+    for given in importer.captured.inputs:
+        sizes = given.value.shape if isinstance(given.value, torch.Tensor) else (given.value,)
+        known.update(e for e in map(symbols.expression, sizes) if e.is_Symbol)
+    for fact in facts:
+        if "flambeau.view" not in fact and "flambeau.strides" not in fact:
+            continue
+        tensor = _record_of(importer.captured.outputs, fact) if "flambeau.output" in fact else None
+        place = () if tensor is None else (*tensor.shape, *tensor.stride, tensor.storage_offset)
+        unknown = set().union(*(symbols.expression(e).free_symbols for e in place)) - known
+        if unknown:
+            reason = f"where it lies in memory depends on data ({', '.join(sorted(map(str, unknown)))})"
+            raise UnsupportedGraphError("output", None, reason)
 
 
 def _through_user_function(node: fx.Node, storage: int) -> bool:

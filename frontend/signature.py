@@ -20,6 +20,7 @@ NODE_RECORD = "flambeau"
 """Key of the `NodeRecord` in an ATen node's `meta`."""
 
 _TORCH_FOLDER = Path(torch.__file__).resolve().parent
+_VARIABLE = re.compile(r"^[LG]\['(\w+)'\]")  # of the user's, as TorchDynamo writes it
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 InputKind = Literal["input", "parameter", "buffer", "symint"]
@@ -135,6 +136,17 @@ class CapturedGraph:
 def user_location(node: fx.Node) -> Location | None:
     """The user's file and line that made this node: the innermost frame outside torch, None where no trace was kept."""
     return location_in_trace(node.stack_trace or "")
+
+
+def user_module(node: fx.Node) -> str:
+    """The innermost nn.Module that this node ran in, as `self.blocks.0.norm`; empty outside of any."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return plain_source(stack[-1][0]) if stack else ""
+
+
+def plain_source(source: str) -> str:
+    """`L['self'].norm.weight`, TorchDynamo's way to say where a value comes from, as `self.norm.weight`."""
+    return _VARIABLE.sub(r"\1", source)
 
 
 def location_in_trace(stack_trace: str) -> Location | None:

@@ -18,7 +18,9 @@ from flambeau.dialects.bindings import arith, ir
 
 
 def static(value: Any) -> int | None:
-    """The number, if a size is one for all inputs; None if it is symbolic."""
+    """The number, if a size is one for all inputs; None if it is symbolic. TypeError for a symbolic float."""
+    if isinstance(value, torch.SymFloat | torch.SymBool):
+        raise TypeError(f"{value} depends on data and is no size")
     if isinstance(value, torch.SymInt):
         known = value.node.maybe_as_int()
         return int(known) if known is not None else None
@@ -53,14 +55,17 @@ class Symbols:
         self._sources: dict[sympy.Symbol, tuple[ir.Value, int | None]] = {}
         for value, argument in zip(values, arguments, strict=True):
             for dim, size in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
-                symbol = expression(size)
-                if isinstance(symbol, sympy.Symbol):
-                    self._sources.setdefault(symbol, (argument, dim))
+                self.bind(size, argument, dim)
         for value, argument in zip(values, arguments, strict=True):
-            symbol = expression(value) if isinstance(value, torch.SymInt) else None
-            if isinstance(symbol, sympy.Symbol):
-                self._sources.setdefault(symbol, (argument, None))
+            if isinstance(value, torch.SymInt):
+                self.bind(value, argument)
         self._values: dict[sympy.Expr, ir.Value] = {}
+
+    def bind(self, size: int | torch.SymInt, value: ir.Value, dim: int | None = None) -> None:
+        """Say that a size that depends on data is the index `value`, or its size at `dim`; known sizes stay."""
+        symbol = expression(size)
+        if isinstance(symbol, sympy.Symbol):
+            self._sources.setdefault(symbol, (value, dim))
 
     def value(self, size: int | torch.SymInt) -> int | ir.Value:
         """An int for a static size, else an index value that computes it."""

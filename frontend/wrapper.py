@@ -123,7 +123,7 @@ class CompiledGraph:
                 value = base.as_strided(
                     sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
                 )
-        if value.requires_grad and not fact.requires_grad:
+        if fact.detached or (value.requires_grad and not fact.requires_grad):
             return value.detach()
         return value.requires_grad_() if fact.hidden and not value.requires_grad else value
 

@@ -3,10 +3,16 @@
 
 # The modules of this package that declare passes; `registry.load_passes` imports them. A pass file adds one line.
 PASS_MODULES: tuple[str, ...] = (
+    "convert_torch_to_flambeau",
     "functionalize",
+    "promote_half",
     "decompose",
     "autodiff",
     "inline_calls",
+    "simplify_sizes",
+    "join_slices",
     "partition",
+    "split",
     "lower_to_torch",
+    "externalize_parameters",
 )

@@ -13,7 +13,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
-from flambeau.pipelines import custom_vjp
+from flambeau.pipelines import control_flow, custom_vjp, host_functions
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
@@ -58,12 +58,7 @@ def differentiate(function: Any) -> None:
         with ir.InsertionPoint(end), unknown:
             gradients.add(outputs[index], tangent)
 
-    for op in reversed(fn.operations(block)[:-1]):
-        incoming = [gradients.take(result) for result in op.results]
-        if any(g is not None for g in incoming):
-            with ir.InsertionPoint(end), ir.Location.name("backward", op.location):
-                _apply_rule(op, incoming, gradients)
-
+    _backpropagate(block, gradients)
     for index in wanted:
         gradient = gradients.take(block.arguments[index])
         if gradient is not None:
@@ -71,6 +66,35 @@ def differentiate(function: Any) -> None:
             results.append({"flambeau.gradient_of": fn.integer(index)})
     fn.set_return(function, outputs)
     fn.set_signature(function, arguments, results)
+
+
+def _differentiate_branch(function: Any, active: Sequence[int], present: Sequence[int]) -> None:
+    """Make a branch its derivative: (operands, tangents of the results `present`) -> gradients of `active` operands.
+
+    A gradient that does not exist is zeros: the other branch may have one.
+    """
+    block = fn.entry_block(function)
+    operands = [block.arguments[i] for i in active]
+    gradients = _Gradients(_active_values(block, operands))
+    end = fn.terminator(block)
+    outputs = list(end.operands)
+    with ir.InsertionPoint(end), end.location:
+        for index in present:
+            gradients.add(outputs[index], block.add_argument(outputs[index].type, ir.Location.unknown()))
+        _backpropagate(block, gradients)
+        found = [gradients.take(o) or b.zeros_like(o) for o in operands]
+    fn.set_return(function, found)
+    fn.set_signature(function, [{} for _ in block.arguments], [{} for _ in found])
+
+
+def _backpropagate(block: ir.Block, gradients: "_Gradients") -> None:
+    """Apply the rules of a block's ops, last op first, building at its end."""
+    end = fn.terminator(block)
+    for op in reversed(fn.operations(block)[:-1]):
+        incoming = [gradients.take(result) for result in op.results]
+        if any(g is not None for g in incoming):
+            with ir.InsertionPoint(end), ir.Location.name("backward", op.location):
+                _apply_rule(op, incoming, gradients)
 
 
 def _differentiable_arguments(block: ir.Block, attributes: Sequence[fn.Attributes]) -> list[int]:
@@ -85,17 +109,31 @@ def _can_carry_gradient(value: ir.Value) -> bool:
 
 
 def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> set[ir.Value]:
-    """The values that depend differentiably on `roots`."""
+    """The values that depend differentiably on `roots`. What PyTorch has to differentiate gets a tape on the way."""
     active = set(roots)
     for op in fn.operations(block)[:-1]:
         if any(operand in active for operand in op.operands):
+            op = _taped(op, active)
             active.update(r for r in _differentiable_results(op) if _can_carry_gradient(r))
     return active
+
+
+def _taped(op: ir.Operation, active: set[ir.Value]) -> ir.Operation:
+    """A call on the host is replaced by one that returns a tape."""
+    function = host_functions.callee(op)
+    if function is None or not host_functions.differentiable_results(op, function):
+        return op
+    return host_functions.with_tape(op, function, [i for i, o in enumerate(op.operands) if o in active])
 
 
 def _differentiable_results(op: ir.Operation) -> list[ir.Value]:
     if custom_vjp.has_backward(op):
         return custom_vjp.differentiable_results(op)
+    function = host_functions.callee(op)
+    if function is not None:
+        return host_functions.differentiable_results(op, function)
+    if control_flow.branches(op) is not None:
+        return control_flow.differentiable_results(op)
     cls = OPS.get(op.name)
     if cls is None or isinstance(cls.vjp, NotDifferentiable):
         return []
@@ -110,6 +148,10 @@ class _Gradients:
         self._active = active
         self._sums: dict[ir.Value, ir.Value] = {}
 
+    def wants(self, value: ir.Value) -> bool:
+        """Whether a value's gradient is of use."""
+        return value in self._active
+
     def add(self, value: ir.Value, gradient: ir.Value) -> None:
         if value in self._active:
             known = self._sums.get(value)
@@ -123,6 +165,14 @@ class _Gradients:
 def _apply_rule(op: ir.Operation, incoming: Sequence[ir.Value | None], gradients: _Gradients) -> None:
     if custom_vjp.has_backward(op):
         for value, part in custom_vjp.call_backward(op, incoming):
+            gradients.add(value, part)
+        return
+    if host_functions.has_tape(op):
+        for value, part in host_functions.call_vjp(op, incoming):
+            gradients.add(value, part)
+        return
+    if control_flow.branches(op) is not None:
+        for value, part in control_flow.call_derivative(op, incoming, gradients.wants, _differentiate_branch):
             gradients.add(value, part)
         return
     cls = OPS[op.name]

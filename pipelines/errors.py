@@ -28,6 +28,18 @@ def source_line(location: ir.Location) -> str:
     return f"{place[0]}:{place[1]}" if place else ""
 
 
+def made_by_autodiff(location: ir.Location) -> bool:
+    """Whether an op with this location is part of a derivative; its location then is that of the differentiated op."""
+    return isinstance(location, ir.NameLoc) and location.name_str == "backward"
+
+
+def module_name(location: ir.Location) -> str:
+    """The nn.Module that an op comes from, as the importer names it. Empty if unknown."""
+    while made_by_autodiff(location):
+        location = location.child_loc
+    return str(location.name_str) if isinstance(location, ir.NameLoc) else ""
+
+
 class UnsupportedOpError(Exception):
     """A pass met an op that it cannot handle."""
 

@@ -13,9 +13,10 @@ from flambeau.dialects.bindings import ir
 Attributes = dict[str, ir.Attribute]
 
 
-def functions(module: ir.Module) -> list[Any]:
-    """All `func.func` of a module, in order."""
-    return [op for op in module.body.operations if op.operation.name == "func.func"]
+def functions(module: ir.Module, *, declarations: bool = False) -> list[Any]:
+    """All `func.func` of a module that have a body, in order; with `declarations` also those without."""
+    found = [op for op in module.body.operations if op.operation.name == "func.func"]
+    return [f for f in found if declarations or len(f.regions[0].blocks)]
 
 
 def is_private(function: Any) -> bool:
@@ -88,6 +89,16 @@ def set_return(function: Any, values: Sequence[ir.Value]) -> None:
     with ir.InsertionPoint(old), old.location:
         ir.Operation.create("func.return", operands=list(values))
     old.erase()
+
+
+def fresh_name(body: ir.Block, wanted: str) -> str:
+    """`wanted`, or `wanted_1`, ...: a name that no function of a module's body has."""
+    taken = {op.name.value for op in body.operations if op.operation.name == "func.func"}
+    name, number = wanted, 0
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
 
 
 def create_function(

@@ -9,20 +9,30 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.control_flow import all_branches
+from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
 
 
 @register_pass
 @dataclass(frozen=True)
 class InlineCalls:
-    """Replace calls of private functions by their bodies, and remove these functions."""
+    """Replace calls of private functions by their bodies, and remove these functions.
+
+    Functions of the host stay, and those that a call chooses between.
+    """
 
     name = "inline-calls"
 
     def run(self, module: ir.Module) -> None:
-        private = {f.name.value: f for f in fn.functions(module) if fn.is_private(f)}
+        branches = all_branches(module)
+        private = {
+            f.name.value: f
+            for f in fn.functions(module)
+            if fn.is_private(f) and not is_host_function(f) and f.name.value not in branches
+        }
         for function in fn.functions(module):
-            if not fn.is_private(function):
+            if function.name.value not in private:
                 _inline_all(fn.entry_block(function), private)
         for function in private.values():
             function.operation.erase()

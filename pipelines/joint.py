@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.host_functions import EFFECTS
 
 
 class Joint:
@@ -23,7 +24,9 @@ class Joint:
         gradients = set(self.gradients)
         self.forward_results = [i for i in range(len(self.results)) if i not in gradients]
         self.needs_tangent = self._closure(self.block.arguments[i] for i in self.tangents)
-        self.forward = slice_of(self.operations, [self.returned[i] for i in self.forward_results])
+        self.forward = slice_of(
+            self.operations, [self.returned[i] for i in self.forward_results], keep_effects=True
+        )
         self.backward = slice_of(self.operations, [self.returned[i] for i in self.gradients])
 
     def _closure(self, roots: Iterable[ir.Value]) -> set[ir.Value]:
@@ -43,14 +46,21 @@ def _is_tangent(attributes: fn.Attributes) -> bool:
 
 
 def slice_of(
-    operations: list[ir.Operation], values: Iterable[ir.Value], stop: Iterable[ir.Value] = ()
+    operations: list[ir.Operation],
+    values: Iterable[ir.Value],
+    stop: Iterable[ir.Value] = (),
+    *,
+    keep_effects: bool = False,
 ) -> list[ir.Operation]:
-    """The ops that compute `values`, in program order, without going behind the values in `stop`."""
+    """The ops that compute `values`, in program order, without going behind the values in `stop`.
+
+    `keep_effects`: also those that must run although nobody uses their results.
+    """
     stops = set(stop)
     needed = {v for v in values if v not in stops}
     found = []
     for op in reversed(operations):
-        if any(r in needed for r in op.results):
+        if any(r in needed for r in op.results) or (keep_effects and EFFECTS in op.attributes):
             found.append(op)
             needed.update(v for v in op.operands if v not in stops)
     return found[::-1]

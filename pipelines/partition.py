@@ -5,14 +5,18 @@ What depends on a tangent is backward, what the forward results need is forward;
 Values that the backward takes over are saved: arguments as they are, everything else as extra forward results.
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
+from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.joint import Joint, slice_of
 from flambeau.pipelines.partitioners import PARTITIONERS, ChooseSaved
 from flambeau.pipelines.registry import register_pass
+from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 
 
 @register_pass
@@ -31,7 +35,8 @@ class Partition:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
-            partition(function, PARTITIONERS[self.partitioner])
+            if not fn.is_private(function):
+                partition(function, PARTITIONERS[self.partitioner])
 
 
 def partition(function: Any, choose_saved: ChooseSaved) -> None:
@@ -41,10 +46,27 @@ def partition(function: Any, choose_saved: ChooseSaved) -> None:
         function.operation.attributes["sym_name"] = ir.StringAttr.get("forward")
         return
     saved = choose_saved(joint)
+    sizes = _sizes_of_saved(joint, saved)
+    saved = [value for value in saved if value not in sizes]
     with ir.InsertionPoint(function.operation), function.operation.location:
         _build_forward(joint, saved)
-        _build_backward(joint, saved)
+        _build_backward(joint, saved, sizes)
     function.operation.erase()
+
+
+def _sizes_of_saved(joint: Joint, saved: list[ir.Value]) -> dict[ir.Value, Dim]:
+    """The saved sizes that a saved tensor or a tangent has anyway, with that tensor's dim.
+
+    A size of a tensor is better than a number: compilers see which tensors it is a size of.
+    """
+    origins = trace_sizes(joint.function)
+    tensors = [*saved, *(joint.block.arguments[i] for i in joint.tangents)]
+    dims: dict[Hashable, Dim] = {}
+    for tensor in tensors:
+        for dim in dynamic_dims(tensor):
+            dims.setdefault(origins.dim(tensor, dim), (tensor, dim))
+    sizes = [value for value in saved if isinstance(value.type, ir.IndexType)]
+    return {size: dims[origins.size(size)] for size in sizes if origins.size(size) in dims}
 
 
 def _forward_results(joint: Joint, saved: list[ir.Value]) -> list[ir.Value]:
@@ -64,13 +86,13 @@ def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
         "forward",
         [joint.block.arguments[i] for i in primals],
         [joint.arguments[i] for i in primals],
-        slice_of(joint.operations, results),
+        slice_of(joint.operations, results, keep_effects=True),
         results,
         attributes,
     )
 
 
-def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
+def _build_backward(joint: Joint, saved: list[ir.Value], sizes: dict[ir.Value, Dim]) -> None:
     position: dict[ir.Value, int] = {}
     for index, value in enumerate(_forward_results(joint, saved)):
         position.setdefault(value, index)
@@ -98,9 +120,10 @@ def _build_backward(joint: Joint, saved: list[ir.Value]) -> None:
         "backward",
         [*saved, *tangents],
         [*arguments, *(joint.arguments[i] for i in joint.tangents)],
-        slice_of(joint.operations, results, stop=[*saved, *tangents]),
+        slice_of(joint.operations, results, stop=[*saved, *tangents, *sizes]),
         results,
         facts,
+        sizes,
     )
 
 
@@ -124,12 +147,16 @@ def _build(
     operations: list[ir.Operation],
     results: list[ir.Value],
     result_attributes: list[fn.Attributes],
+    sizes: Mapping[ir.Value, Dim] = MappingProxyType({}),
 ) -> None:
-    """A new function that runs copies of `operations` on `inputs`."""
+    """A new function that runs copies of `operations` on `inputs`; `sizes` are asked of inputs."""
     function = fn.create_function(name, [v.type for v in inputs], [v.location for v in inputs])
     block = fn.entry_block(function)
     values: dict[ir.Value, ir.Value] = dict(zip(inputs, block.arguments, strict=True))
     with ir.InsertionPoint(block):
+        for size, (tensor, dim) in sizes.items():
+            with size.location:
+                values[size] = b.dim(values[tensor], dim)
         for op in operations:
             copy = op.clone()
             for index, operand in enumerate(op.operands):

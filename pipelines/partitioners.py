@@ -56,7 +56,9 @@ def is_free(op: ir.Operation) -> bool:
     """Whether making the op's results again costs nothing: constants, sizes, index arithmetic, views."""
     if op.name.startswith("arith."):
         return True
-    cls = OPS[op.name]
+    cls = OPS.get(op.name)
+    if cls is None:
+        return False  # a call on the host
     return cls.view or not any(f.kind is Tensor for f in cls.fields) or op.name == "flambeau.dim"
 
 
@@ -132,7 +134,7 @@ def _cost(joint: Joint, value: ir.Value, distance: int, forward: set[ir.Value]) 
         return 0.0 if static else size * 1.1 ** min(max(distance, 1), 100)
     if value not in forward:
         return inf  # only the backward computes it
-    if OPS[op.name].view and size >= _size_of_base(op):
+    if op.name in OPS and OPS[op.name].view and size >= _size_of_base(op):
         return inf  # a view costs nothing to make again, but saved it would be a copy
     materialized = not _fuses(op) or any(not _fuses(use.owner) for use in value.uses)
     return float(size) * 1.1 ** min(max(distance, 1), 100) * (1.0 if materialized else 2.0)

@@ -29,24 +29,44 @@ _FUNCTIONAL = (
     "cse",  # equal views and loads became equal values
 )
 _FORWARD = (
+    "promote-half",
     "inline-calls",
+    "simplify-sizes",
     "partition",  # no tangents: @forward alone
     "cse",
 )
 _PARTITIONED = (
+    "promote-half",  # f16 and bf16 are computed in f32, by the derivatives too
     "decompose",  # composite ops without a VJP rule
     "cse",
     "autodiff",  # forward -> joint function
     "inline-calls",  # bodies of custom autograd functions
-    "cse",  # rules build equal subexpressions
+    "simplify-sizes",  # rules ask every tensor for its sizes
+    "cse",  # and build equal subexpressions
+    "join-slices",  # gradients of split tensors
     "partition",  # joint -> @forward, @backward
     "cse",  # the halves, each for itself
 )
-_LOWER_TO_TORCH = (
-    "decompose{before=lowering}",  # ops that the lowering has no rule for
+_SPLIT = (
+    "decompose{before=lowering}",  # what is split off should be small
     "cse",
+    "split",  # what cannot be compiled -> the host
+)
+_BEFORE_LOWERING = (
+    "decompose{before=lowering}",  # ops that the lowering has no rule for
+    "simplify-sizes",
+    "cse",
+)
+_LOWER_TO_TORCH = (
+    *_BEFORE_LOWERING,
     "lower-to-torch",
     "cse",  # constants
+)
+_DEPLOYMENT = (
+    *_BEFORE_LOWERING,
+    "lower-to-torch{keep-facts=true}",
+    "cse",
+    "externalize-parameters",  # weights become an archive's, results are the outputs alone
 )
 
 # From one stage to the next; the debug backends stop between them.
@@ -54,7 +74,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "functional": _FUNCTIONAL,
     "forward": _FORWARD,
     "partitioned": _PARTITIONED,
+    "split": _SPLIT,
     "lower-to-torch": _LOWER_TO_TORCH,
+    "deployment": _DEPLOYMENT,
 }
 
 PIPELINES: dict[str, NamedPipeline] = {
@@ -65,6 +87,10 @@ PIPELINES: dict[str, NamedPipeline] = {
     ),
     "inference": NamedPipeline(
         _FUNCTIONAL + _FORWARD + _LOWER_TO_TORCH, "A forward function, to the torch dialect"
+    ),
+    "deployment": NamedPipeline(
+        _FUNCTIONAL + _FORWARD + _DEPLOYMENT,
+        "A forward function, to the torch dialect; its weights come from an archive",
     ),
     "training": NamedPipeline(
         _FUNCTIONAL + _PARTITIONED + _LOWER_TO_TORCH,

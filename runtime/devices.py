@@ -28,6 +28,7 @@ __all__ = [
     "open_device",
     "target_flags",
     "vm_instance",
+    "why_absent",
 ]
 
 # Runs in the caller's thread / in a pool of worker threads.
@@ -81,14 +82,20 @@ def find_device(backend: Backend, driver: str | None = None) -> Device:
             f"backend {backend.name!r} runs on {backend.device!r}, which is not an IREE device; "
             f"IREE devices: local, {', '.join(_INSTALL_HINTS)}"
         )
-    devices, reason = _query(backend.device)
+    devices, _ = _query(backend.device)
     if not devices:
         present = ", ".join(f"{device.driver} ({device.name})" for device in available_devices())
         raise BackendNotAvailableError(
-            f"backend {backend.name!r} needs a {backend.device} device, and there is none: {reason}. "
-            f"Devices of this machine: {present}. To get one: {_INSTALL_HINTS[backend.device]}."
+            f"backend {backend.name!r} needs a {backend.device} device, and there is none: "
+            f"{why_absent(backend.device)} Devices of this machine: {present}."
         )
     return devices[0]
+
+
+def why_absent(driver: str) -> str:
+    """Why there is no device for "vulkan" or "cuda", and what to install; empty if there is one."""
+    devices, reason = _query(driver)
+    return "" if devices else f"{reason}. To get one: {_INSTALL_HINTS[driver]}."
 
 
 def target_flags(backend: Backend) -> tuple[str, ...]:

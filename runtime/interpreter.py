@@ -7,7 +7,7 @@ whose value is replaced, never tensors written in place, so inputs are not modif
 by `run`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
 from flambeau.dialects.types import dtype_name
 from flambeau.runtime.evaluators import FAMILIES
+from flambeau.runtime.host_calls import host_call, overload
 
 Value = Any  # torch.Tensor, int (index), Place, or whatever a host op returns
 Evaluator = Callable[[SimpleNamespace], Any]
@@ -210,19 +211,28 @@ class _CallWithOwnDerivative(torch.autograd.Function):
         return (None, None, *gradients)
 
 
-def _lookup(symbols: dict[str, Any], name: str) -> Function:
+def _lookup(symbols: dict[str, Any], name: str) -> Callable[..., list[Value]]:
     if name not in symbols:
         raise InterpreterError(f"no function @{name}; there are: {', '.join(symbols)}")
-    if not isinstance(symbols[name], Function):
-        symbols[name] = Function(symbols[name], symbols)
-    function: Function = symbols[name]
-    return function
+    if not callable(symbols[name]):
+        function = symbols[name]
+        has_body = len(function.regions[0].blocks)
+        symbols[name] = Function(function, symbols) if has_body else _without_body(function, symbols)
+    called: Callable[..., list[Value]] = symbols[name]
+    return called
 
 
-def overload(name: str) -> Any:
-    """`aten.add.Tensor` -> the callable torch.ops.aten.add.Tensor."""
-    namespace, packet, *rest = name.split(".")
-    return getattr(getattr(getattr(torch.ops, namespace), packet), rest[0] if rest else "default")
+def _without_body(function: Any, symbols: dict[str, Any]) -> Callable[..., list[Value]]:
+    """A choice between two functions, or a call of PyTorch."""
+    attributes = function.operation.attributes
+    if "flambeau.branches" in attributes:
+        on_true, on_false = (
+            ir.FlatSymbolRefAttr(name).value for name in ir.ArrayAttr(attributes["flambeau.branches"])
+        )
+        return lambda predicate, *operands: _lookup(symbols, on_true if predicate else on_false)(*operands)
+    if "flambeau.target" not in attributes and "autograd.vjp_of_results" not in attributes:
+        raise InterpreterError(f"@{function.name.value} has no body, and does not say what it calls")
+    return host_call(function)
 
 
 def _constantly(value: Any) -> Callable[[list[Value]], Any]:
@@ -262,17 +272,29 @@ _INDEX_ARITHMETIC: dict[str, Callable[..., int]] = {
 
 
 class Module:
-    """All functions of a module, prepared on first use; calls go through `run`."""
+    """All functions of a module, prepared on first use; calls go through `run`.
 
-    def __init__(self, module: ir.Module):
+    `compiled` are functions that the module only declares, by name: values in, a list of results out.
+    """
+
+    def __init__(self, module: ir.Module, compiled: Mapping[str, Callable[..., list[Value]]] | None = None):
         self._module = module  # keeps the IR alive
         self._symbols: dict[str, Any] = {
             op.name.value: op for op in module.body.operations if op.operation.name == "func.func"
-        }
+        } | dict(compiled or {})
 
-    def function(self, name: str) -> Function:
+    def function(self, name: str) -> Callable[..., list[Value]]:
         """The prepared function `@name`."""
-        return _lookup(self._symbols, name)
+        function = _lookup(self._symbols, name)
+
+        def call(*arguments: Value) -> list[Value]:
+            return self._keeping_ir(function, arguments)
+
+        return call
+
+    def _keeping_ir(self, function: Callable[..., list[Value]], arguments: Sequence[Value]) -> list[Value]:
+        """Call a function, which looks at ops that live as long as their module."""
+        return function(*arguments)
 
 
 def run(module: ir.Module, name: str, arguments: Sequence[Value]) -> list[Value]:
@@ -299,7 +321,8 @@ def dense_to_tensor(attribute: ir.Attribute) -> torch.Tensor:
         return torch.tensor(list(attribute), dtype=dtype).reshape(shape)
     if dtype == torch.bfloat16:
         return _bfloat16_elements(str(attribute)).reshape(shape)
-    return torch.tensor(memoryview(attribute).tolist(), dtype=dtype).reshape(shape)
+    raw = bytearray(memoryview(attribute))
+    return torch.frombuffer(raw, dtype=dtype).reshape(shape) if raw else torch.empty(shape, dtype=dtype)
 
 
 def _bfloat16_elements(text: str) -> torch.Tensor:

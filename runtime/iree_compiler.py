@@ -5,6 +5,7 @@ The compiler runs as a child process: that costs 20 to 50 ms per module against 
 return a crash harms nobody and its diagnostics can be read (IREE's Python API prints them to the console).
 """
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -14,9 +15,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.counters import counters
@@ -118,6 +120,22 @@ class Artefact:
     def rung(self) -> str:
         """The rung of the ladder that succeeded."""
         return self.attempts[-1].rung
+
+    def facts(self) -> dict[str, Any]:
+        """All but the vmfb, as JSON can write it."""
+        facts = dataclasses.asdict(self)
+        del facts["vmfb"]
+        return facts
+
+    @classmethod
+    def of_facts(cls, vmfb: bytes, facts: Mapping[str, Any]) -> "Artefact":
+        """The artefact that said `facts`."""
+        functions = {
+            name: FunctionSignature(tuple(f["arguments"]), tuple(f["results"]))
+            for name, f in facts["functions"].items()
+        }
+        attempts = tuple(Attempt(**attempt) for attempt in facts["attempts"])
+        return cls(vmfb, functions, facts["target"], tuple(facts["flags"]), attempts)
 
 
 def compile_module(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Artefact in, executable on the backend's device out: finds and checks the device; on the CPU chooses the driver."""
 
+from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
@@ -24,10 +25,12 @@ def load(
     *,
     driver: str | None = None,
     estimated_seconds: float | None = None,
+    cache: ArtefactCache | None = None,
 ) -> Executable:
     """Load an artefact on the backend's device.
 
     driver: on the CPU "local-sync" or "local-task"; None chooses by `estimated_seconds`, see choose_driver.
+    cache: where the numeric self-check of a GPU is kept.
     BackendNotAvailableError if there is no such device, if it fails the numeric self-check, or if the artefact was
     compiled for another one; LoadError if IREE refuses the artefact.
     """
@@ -40,7 +43,7 @@ def load(
             f"compute wrong numbers: compile it again on this machine.\n"
             f"  artefact: {artefact.target}\n  device: {device.target}"
         )
-    check_device(backend, device)
+    check_device(backend, device, cache)
     return Executable(artefact, device)
 
 

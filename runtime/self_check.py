@@ -6,19 +6,22 @@ reductions came out as garbage. On a device with subgroups of 8, each of these t
 64; other shapes, odd ones above all, did not.
 """
 
+import json
 import threading
 
 import torch
 
+from flambeau.runtime.artefact_cache import ArtefactCache, digest
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import Device
+from flambeau.runtime.environment import compiler_parts
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, ExecutionError, LoadError
 from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree_compiler import Artefact, compile_module
 
-__all__ = ["check_device"]
+__all__ = ["MODULE", "check_device"]
 
-_MODULE = """
+MODULE = """
 func.func @matmul(%a: !torch.vtensor<[2,64],f32>, %b: !torch.vtensor<[64,10],f32>) -> !torch.vtensor<[2,10],f32> {
   %0 = torch.aten.mm %a, %b
       : !torch.vtensor<[2,64],f32>, !torch.vtensor<[64,10],f32> -> !torch.vtensor<[2,10],f32>
@@ -46,21 +49,24 @@ _LOCK = threading.Lock()
 _VERDICTS: dict[Device, str] = {}  # "" if the device is sound
 
 
-def check_device(backend: Backend, device: Device) -> None:
-    """BackendNotAvailableError if the device computes wrong numbers or fails; costs about a second the first time."""
+def check_device(backend: Backend, device: Device, cache: ArtefactCache | None = None) -> None:
+    """BackendNotAvailableError if the device computes wrong numbers or fails; costs about a second the first time.
+
+    With a `cache` the check is compiled once for all processes; it runs once in each, as a driver may have changed.
+    """
     with _LOCK:
         if device not in _VERDICTS:
-            _VERDICTS[device] = _failures(backend, device)
+            _VERDICTS[device] = _failures(backend, device, cache)
     if _VERDICTS[device]:
         raise BackendNotAvailableError(
             f"{device.driver} device {device.name!r} fails the numeric self-check and is refused: {_VERDICTS[device]}"
         )
 
 
-def _failures(backend: Backend, device: Device) -> str:
+def _failures(backend: Backend, device: Device, cache: ArtefactCache | None) -> str:
     """The checks that are off by more than 1e-5 of the largest value, with by how much; empty if none."""
     try:
-        executable = Executable(compile_module(_MODULE, backend), device)
+        executable = Executable(_artefact(backend, cache), device)
     except (CompileError, LoadError) as error:
         return f"it cannot be run: {error}"
     generator = torch.Generator().manual_seed(0)
@@ -84,3 +90,18 @@ def _failures(backend: Backend, device: Device) -> str:
         if not difference < 1e-5:  # also true for NaN
             failures.append(f"{name} is off by {difference:.1e}")
     return ", ".join(failures)
+
+
+def _artefact(backend: Backend, cache: ArtefactCache | None) -> Artefact:
+    """The compiled check, from the cache or put there."""
+    parts = compiler_parts(backend) if cache else None
+    if cache is None or parts is None:
+        return compile_module(MODULE, backend)
+    parts["ir"] = digest(MODULE)
+    files = cache.lookup(parts)
+    if files is not None:
+        return Artefact.of_facts(files["artefact.vmfb"], json.loads(files["facts.json"]))
+    artefact = compile_module(MODULE, backend)
+    files = {"artefact.vmfb": artefact.vmfb, "facts.json": json.dumps(artefact.facts()).encode()}
+    cache.store(parts, files, f"self-check of {backend.name}")
+    return artefact

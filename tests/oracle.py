@@ -7,6 +7,7 @@ against float64.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ import flambeau
 
 Make = Callable[[], tuple[Sequence[torch.Tensor], Sequence[Any]]]
 """Builds one call: the leaves whose gradients count, and the call's arguments, aliased as the test wants them."""
+
+KINDS = ("output", "input", "gradient")
 
 AFTERWARDS = ("nothing", "write", "write seen by autograd")
 """What the caller does with the outputs: nothing, or an in-place op on each of them, without or with autograd."""
@@ -48,18 +51,19 @@ def assert_like_eager(
         )
     for way in afterwards:
         torch.manual_seed(0)
-        expected = _observe(function, make, way, calls)
+        expected = observe(function, make, way, calls)
         torch.manual_seed(0)
-        found = _observe(compiled, make, way, calls)
+        found = observe(compiled, make, way, calls)
         if expected.refusal is not None:
             continue  # eager forbids this; where less is saved for the backward, it may be allowed
         assert found.refusal is None, f"{way}: eager allows it, but: {found.refusal}"
         assert found.structure == expected.structure, f"{way}: containers or constants differ"
-        for kind in ("output", "input", "gradient"):
+        for kind in KINDS:
             facts, wanted = getattr(found, f"{kind}s"), getattr(expected, f"{kind}s")
             assert len(facts) == len(wanted)
             for index, (fact, want) in enumerate(zip(facts, wanted, strict=True)):
-                _compare(fact, want, f"{kind} {index} (outputs afterwards: {way})", ulps, versions)
+                where = f"{kind} {index} (outputs afterwards: {way})"
+                compare(fact, want, where, partial(close, ulps=ulps), versions)
 
 
 @dataclass
@@ -94,7 +98,8 @@ def tensors_in(tree: Any) -> list[torch.Tensor]:
     return list({id(t): t for t in pytree.tree_leaves(tree) if isinstance(t, torch.Tensor)}.values())
 
 
-def _observe(function: Callable[..., Any], make: Make, way: str, calls: int) -> Observation:
+def observe(function: Callable[..., Any], make: Make, way: str = "nothing", calls: int = 1) -> Observation:
+    """Call `function` on what `make` builds, go on with the outputs that `way`, and note all that can be seen."""
     leaves, arguments = make()
     inputs = tensors_in([list(arguments), list(leaves)])
     versions = [_version(t) for t in inputs]
@@ -168,13 +173,18 @@ def _facts(
     )
 
 
-def _compare(
-    found: TensorFacts | None, wanted: TensorFacts | None, where: str, ulps: int, versions: bool
+def compare(
+    found: TensorFacts | None,
+    wanted: TensorFacts | None,
+    where: str,
+    judge: Callable[[torch.Tensor, torch.Tensor, str], None],
+    versions: bool = True,
 ) -> None:
+    """Assert that a tensor looks like eager's; `judge(found, wanted, where)` asserts it of the values."""
     if found is None or wanted is None:
         assert found is wanted, f"{where}: {'nothing' if found is None else 'something'}, unlike eager"
         return
-    close(found.value, wanted.value, where, ulps)
+    judge(found.value, wanted.value, where)
     for name in ("requires_grad", "is_leaf", "strides", "same_as", "base", "memory"):
         if name in ("strides", "requires_grad") and where.startswith("gradient"):
             continue  # autograd itself accumulates into whatever layout it finds
@@ -215,12 +225,12 @@ FLOOR = 1e-6
 Tensors = Mapping[str, torch.Tensor]
 
 
-def assert_as_accurate(runs: Sequence[tuple[Tensors, Tensors, Tensors]]) -> None:
+def assert_as_accurate(runs: Sequence[tuple[Tensors, Tensors, Tensors]], floor: float = FLOOR) -> None:
     """Judge named float32 tensors of one or more runs (ours, eager's, and in float64) by their relative errors.
 
     A tensor's relative error is its largest error against float64 over the largest element, the largest of all runs. It
-    is at most twice eager's, or FLOOR. Where the true value is nothing but cancellation (a bias before batch norm:
-    below FLOOR of the largest tensor of all), errors are rounding errors of that scale, and count against it. No
+    is at most twice eager's, or `floor`. Where the true value is nothing but cancellation (a bias before batch norm:
+    below `floor` of the largest tensor of all), errors are rounding errors of that scale, and count against it. No
     tensor is left out.
     """
     ours: dict[str, float] = {}
@@ -231,13 +241,13 @@ def assert_as_accurate(runs: Sequence[tuple[Tensors, Tensors, Tensors]]) -> None
         for name, want in exact.items():
             assert found[name].shape == eager[name].shape and found[name].dtype == eager[name].dtype, name
             size = _largest(want)
-            size = scale if size < FLOOR * scale else size
+            size = scale if size < floor * scale else size
             for errors, tensor in ((ours, found[name]), (eagers, eager[name])):
                 error = _largest(tensor.double() - want)
                 assert error == error, f"{name}: NaN"
                 errors[name] = max(errors.get(name, 0.0), error / size if size else error)
     for name, error in ours.items():
-        bound = max(2 * eagers[name], FLOOR)
+        bound = max(2 * eagers[name], floor)
         assert error <= bound, f"{name}: relative error {error:.3g}, allowed {bound:.3g}"
 
 

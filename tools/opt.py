@@ -123,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("output")
     group.add_argument("--emit-bytecode", action="store_true", help="write bytecode instead of text")
+    group.add_argument(
+        "--pretty",
+        action="store_true",
+        help="write a short form to read, with the source line beside each op; nothing reads it back",
+    )
     group.add_argument("--mlir-print-debuginfo", action="store_true", help="print locations")
     group.add_argument(
         "--mlir-print-local-scope", action="store_true", help="print locations and attributes without aliases"
@@ -442,6 +447,10 @@ def _split_input(text: str) -> list[str]:
 def _asm(module: "ir.Module", args: argparse.Namespace) -> bytes:
     import io
 
+    if args.pretty:
+        from flambeau.pipelines.pretty import pretty
+
+        return pretty(module).encode()
     if args.emit_bytecode:
         buffer = io.BytesIO()
         module.operation.write_bytecode(buffer)

@@ -6,6 +6,8 @@ an index out of range; compiled code reads or writes the nearest valid position 
 Among several writes without accumulation to one position, which one stays is unspecified, as in ATen.
 """
 
+from math import inf
+
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
@@ -26,7 +28,15 @@ from flambeau.dialects.opdef import (
     VerificationError,
     aten,
 )
-from flambeau.dialects.types import DYNAMIC, compatible, is_bool, shape_of, tensor_type, with_element
+from flambeau.dialects.types import (
+    DYNAMIC,
+    compatible,
+    is_bool,
+    is_float,
+    shape_of,
+    tensor_type,
+    with_element,
+)
 
 _POSITIONS = NotDifferentiable("positions carry no gradient")
 
@@ -542,6 +552,87 @@ def _weighted_rows(op, rows):
 
 def _along_columns(x, rows):
     return b.expand(b.unsqueeze(x, len(shape_of(x))), b.sizes(rows))
+
+
+class EmbeddingBagOp(FlambeauOp, name="embedding_bag"):
+    """Rows of `weight` at the positions `indices`, summed (`mode` 0), averaged (1) or maximised (2) per bag.
+
+    A row of `indices` is a bag; or `indices` has rank 1, and `offsets` says where in it each bag begins (with
+    `include_last_offset`, also where the last one ends). Rows at `padding_idx` do not count (-1: all do). Sums take
+    each row `per_sample_weights` times. An empty bag is zero.
+    Gradient: of its decomposition.
+    """
+
+    weight: Tensor
+    indices: Tensor
+    offsets: Tensor | None
+    per_sample_weights: Tensor | None
+    mode: Int
+    include_last_offset: Bool
+    padding_idx: Int
+    out: Result
+    lowering = Lowering.DECOMPOSE
+    recompute = COSTLY
+
+    def infer(op):
+        _check_index("indices", op.indices)
+        if op.weight.rank != 2 or not is_float(op.weight):
+            raise VerificationError(f"'weight' must be a matrix of floats, found {op.weight}")
+        if op.mode not in (0, 1, 2):
+            raise VerificationError(f"mode is {op.mode}; 0 (sum), 1 (mean) or 2 (max) is needed")
+        if op.indices.rank != (2 if op.offsets is None else 1):
+            raise VerificationError(
+                f"'indices' is {op.indices}; it has rank 2, or rank 1 together with offsets"
+            )
+        if op.per_sample_weights is not None:
+            if op.mode != 0:
+                raise VerificationError("per_sample_weights are for sums (mode 0)")
+            _expect("per_sample_weights", op.per_sample_weights, shape_of(op.indices), op.weight.element_type)
+        bags = shape_of(op.indices)[0]
+        if op.offsets is not None:
+            _check_index("offsets", op.offsets)
+            if op.offsets.rank != 1 or op.mode == 2:
+                raise VerificationError("offsets have rank 1, and are for sums and means (modes 0 and 1)")
+            bags = shape_of(op.offsets)[0]
+            bags -= 1 if op.include_last_offset and bags != DYNAMIC else 0
+        return tensor_type([bags, shape_of(op.weight)[1]], op.weight.element_type)
+
+    def decompose(op):
+        rows = b.wide(b.embedding(op.weight, op.indices, op.padding_idx, False))
+        element = rows.type.element_type
+        if op.per_sample_weights is not None:
+            rows = b.mul(rows, _along_columns(b.wide(op.per_sample_weights), rows))
+        counted = b.ne(op.indices, op.padding_idx) if op.padding_idx >= 0 else None
+        if counted is not None:
+            mask = _along_columns(counted, rows)
+            rows = b.where(mask, rows, b.full_like(rows, -inf if op.mode == 2 else 0))
+        if op.mode == 2:
+            out, _ = b.max_dim(rows, 1, False)
+            if counted is not None:
+                out = b.where(b.any(mask, [1], False), out, b.zeros_like(out))
+            return b.cast_like(out, op.weight)
+        add_up = _sum_of_rows if op.offsets is None else _sum_per_bag
+        out = add_up(op, rows)
+        if op.mode == 1:
+            ones = b.full_like(op.indices, 1, element) if counted is None else b.cast(counted, element)
+            count = add_up(op, b.unsqueeze(ones, len(shape_of(ones))))
+            out = b.div(out, b.expand_to(b.maximum(count, 1), out))
+        return b.cast_like(out, op.weight)
+
+
+def _sum_of_rows(op, rows):
+    return b.sum(rows, [1], False)
+
+
+def _sum_per_bag(op, rows):
+    offsets, places = _i64_index(op.offsets), b.iota(b.size(op.indices, 0), _i64())
+    bags = b.size(offsets, 0)
+    if op.include_last_offset:
+        bags = b.add_sizes(bags, -1)
+        offsets = b.slice(offsets, 0, 0, bags, 1)
+    bag = b.sub(b.bucketize(places, offsets, True), 1)
+    zeros = b.full([bags, b.size(rows, 1)], 0, rows.type.element_type)
+    return b.index_add(zeros, 0, bag, rows)
 
 
 # --- Order -----------------------------------------------------------------------------------------------------------

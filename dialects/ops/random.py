@@ -238,8 +238,9 @@ class UniformOp(FlambeauOp, name="uniform", traits=(Stateful,)):
         return op.x
 
     def functional(op, seed, offset):
-        u = uniform01(seed, offset, b.sizes(op.x), op.x.type.element_type)
-        return b.add(b.mul(u, op.high - op.low), op.low)
+        element = op.x.type.element_type
+        u = b.cast(uniform01(seed, offset, b.sizes(op.x), element), _compute_element(element))
+        return b.cast(b.add(b.mul(u, op.high - op.low), op.low), element)
 
 
 class NormalFunctionalOp(FlambeauOp, name="normal_functional", traits=(Stateful,)):

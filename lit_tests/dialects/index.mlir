@@ -142,3 +142,12 @@ func.func @bucketize(%arg0: tensor<2x2xf32>, %arg1: tensor<3xf32>) -> tensor<2x2
   %0 = "flambeau.bucketize"(%arg0, %arg1) {right = false} : (tensor<2x2xf32>, tensor<3xf32>) -> tensor<2x2xi64>
   return %0 : tensor<2x2xi64>
 }
+
+// CHECK-LABEL: func.func @embedding_bag(
+// CHECK: "flambeau.embedding_bag"
+// CHECK-SAME: {include_last_offset = false, mode = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0>, padding_idx = -1 : i64}
+// CHECK-SAME: : (tensor<5x3xf32>, tensor<?xi64>, tensor<4xi64>) -> tensor<4x3xf32>
+func.func @embedding_bag(%arg0: tensor<5x3xf32>, %arg1: tensor<?xi64>, %arg2: tensor<4xi64>) -> tensor<4x3xf32> {
+  %0 = "flambeau.embedding_bag"(%arg0, %arg1, %arg2) {include_last_offset = false, mode = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0>, padding_idx = -1 : i64} : (tensor<5x3xf32>, tensor<?xi64>, tensor<4xi64>) -> tensor<4x3xf32>
+  return %0 : tensor<4x3xf32>
+}

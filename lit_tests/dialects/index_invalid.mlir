@@ -45,3 +45,11 @@ func.func @topk(%x: tensor<5xf32>) -> (tensor<6xf32>, tensor<6xi64>) {
   %0, %1 = "flambeau.topk"(%x) {dim = 0 : i64, k = 6 : i64, largest = true, operandSegmentSizes = array<i32: 1, 0>, sorted = true} : (tensor<5xf32>) -> (tensor<6xf32>, tensor<6xi64>)
   return %0, %1 : tensor<6xf32>, tensor<6xi64>
 }
+
+// -----
+
+func.func @bags(%w: tensor<5x3xf32>, %i: tensor<4xi64>) -> tensor<4x3xf32> {
+  // expected-error @below {{'indices' is tensor<4xi64>; it has rank 2, or rank 1 together with offsets}}
+  %0 = "flambeau.embedding_bag"(%w, %i) {include_last_offset = false, mode = 0 : i64, operandSegmentSizes = array<i32: 1, 1, 0, 0>, padding_idx = -1 : i64} : (tensor<5x3xf32>, tensor<4xi64>) -> tensor<4x3xf32>
+  return %0 : tensor<4x3xf32>
+}

@@ -8,10 +8,10 @@ func.func @padding(%x: tensor<2x3x8x8xf32>) -> tensor<2x3x6x6xf32> {
 
 // -----
 
-func.func @dynamic(%x: tensor<2x3x?x8xf32>) -> tensor<2x3x2x4xf32> {
-  // expected-error @below {{adaptive pooling needs static spatial sizes, found [2, 3, -1, 8]}}
-  %0 = "flambeau.adaptive_avg_pool2d"(%x) {output_size = array<i64: 2, 4>} : (tensor<2x3x?x8xf32>) -> tensor<2x3x2x4xf32>
-  return %0 : tensor<2x3x2x4xf32>
+func.func @dynamic(%x: tensor<2x3x?x8xf32>) -> (tensor<2x3x2x4xf32>, tensor<2x3x2x4xi64>) {
+  // expected-error @below {{adaptive maxima need static spatial sizes, found [2, 3, -1, 8]}}
+  %0:2 = "flambeau.adaptive_max_pool2d"(%x) {output_size = array<i64: 2, 4>} : (tensor<2x3x?x8xf32>) -> (tensor<2x3x2x4xf32>, tensor<2x3x2x4xi64>)
+  return %0#0, %0#1 : tensor<2x3x2x4xf32>, tensor<2x3x2x4xi64>
 }
 
 // -----

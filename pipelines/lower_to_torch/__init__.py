@@ -7,8 +7,14 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
+from flambeau.dialects.types import is_complex, is_tensor
+from flambeau.pipelines import control_flow
+from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
+from flambeau.pipelines.fills import is_uniform_constant
+from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
+from flambeau.pipelines.lower_to_torch.choice import lower_choice
 from flambeau.pipelines.registry import register_pass
 
 # The modules with rules, one per op family. A new module adds its name here.
@@ -38,25 +44,36 @@ _INDEX_ARITHMETIC = {
 }
 
 
+_REDUCTIONS = tuple(f"flambeau.{name}" for name in ("sum", "mean", "prod", "mv", "mm", "bmm", "convolution"))
+
+
 @register_pass
 @dataclass(frozen=True)
 class LowerToTorch:
-    """Lower functional functions to the torch dialect, by ATen name or by rule."""
+    """Lower functional functions to the torch dialect, by ATen name or by rule.
+
+    `keep-facts=true` keeps the attributes of arguments and results for a later pass; IREE does not take them.
+    """
 
     name = "lower-to-torch"
 
+    keep_facts: bool = False
+
     def run(self, module: ir.Module) -> None:
-        for function in [op for op in module.body.operations if op.operation.name == "func.func"]:
-            lower_function(function)
+        branches = control_flow.all_branches(module)
+        for function in fn.functions(module):
+            if function.name.value not in branches:
+                lower_function(function, keep_facts=self.keep_facts)
+        control_flow.erase_choices(module)
 
 
-def lower_function(function: Any) -> None:
-    """Replace a `func.func` by its torch dialect form, keeping name, visibility and argument attributes."""
+def lower_function(function: Any, *, keep_facts: bool) -> None:
+    """Replace a `func.func` by its torch dialect form, keeping its name and visibility."""
     old = function.operation
     type_ = function.type
     inputs = [t.torch_type(i) for i in type_.inputs]
     results = [t.torch_type(r) for r in type_.results]
-    dropped = ("function_type", "arg_attrs", "res_attrs")
+    dropped = ("function_type",) if keep_facts else ("function_type", "arg_attrs", "res_attrs")
     kept = {name: old.attributes[name] for name in old.attributes if name not in dropped}
     with ir.InsertionPoint(old), old.location:
         new = ir.Operation.create(
@@ -123,6 +140,24 @@ def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
         )
 
 
+def why_not_lowered(op: ir.Operation) -> str | None:
+    """Why an op cannot be lowered, or None if it can."""
+    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC:
+        return None
+    chosen = control_flow.branches(op)
+    if chosen is not None:
+        inside = [o for function in chosen for o in fn.operations(fn.entry_block(function))[:-1]]
+        reasons = ((o.name, why_not_lowered(o)) for o in inside)
+        return next((f"{name} in a branch: {reason}" for name, reason in reasons if reason), None)
+    cls = OPS.get(op.name)
+    if cls is None or (op.name not in t.RULES and cls.lowering is not Lowering.DIRECT):
+        return "lower-to-torch has no rule for it"
+    if any(is_tensor(v.type) and is_complex(v.type) for v in (*op.operands, *op.results)):
+        return "complex numbers are not lowered"
+    refusal = t.REFUSALS.get(op.name)
+    return refusal(op.opview) if refusal is not None else None
+
+
 def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
     """Lower one op at the current insertion point and record its results in `values`."""
     if op.name == "func.return":
@@ -135,16 +170,35 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
         operands = [values[v] for v in op.operands]
         values[op.results[0]] = t.call(_INDEX_ARITHMETIC[op.name], operands, ir.Type.parse("!torch.int"))
         return
-    cls = OPS.get(op.name)
+    reason = why_not_lowered(op)
+    if reason is not None:
+        raise UnsupportedOpError(op, reason)
+    chosen = control_flow.branches(op)
+    if chosen is not None:
+        lower_choice(op, chosen, values, lower_op)
+        return
+    cls = OPS[op.name]
     rule = t.RULES.get(op.name)
-    if cls is None or (rule is None and cls.lowering is not Lowering.DIRECT):
-        raise UnsupportedOpError(op, "lower-to-torch has no rule for it")
-    lowered = t.Lowered(op.opview, {f.name: _field(op.opview, f, values) for f in cls.fields})
+    known = _readable(op, values) if op.name in _REDUCTIONS else values
+    lowered = t.Lowered(op.opview, {f.name: _field(op.opview, f, known) for f in cls.fields})
     results = rule(lowered) if rule is not None else _direct(cls.aten[0], lowered)
     if len(op.results) == 1:
         results = [results]
     for before, after in zip(op.results, results, strict=True):
         values[before] = after
+
+
+def _readable(op: ir.Operation, values: dict[Any, Any]) -> dict[Any, Any]:
+    """`values` for a reduction: it must read its operands.
+
+    Where every element is the same constant IREE leaves the operand out, and a CPU then adds one element per vector of
+    them: the sum of seven ones is 1.
+    """
+    constants = [v for v in op.operands if is_tensor(v.type) and is_uniform_constant(v)]
+    hidden = [builtin.unknown_to_compiler(builtin.to_builtin(values[v], v.type)) for v in constants]
+    return values | {
+        v: builtin.from_builtin(h, values[v].type) for v, h in zip(constants, hidden, strict=True)
+    }
 
 
 def _field(op: Any, item: Any, values: dict[Any, Any]) -> Any:

@@ -98,6 +98,23 @@ def loop_index(dim: int) -> ir.Value:
     ).results[0]
 
 
+def unknown_to_compiler(x: ir.Value) -> ir.Value:
+    """The same tensor, but IREE has to read memory for it: its elements depend on a flag that it cannot see through."""
+    x.context.allow_unregistered_dialects = True  # the barrier is IREE's
+    i1 = ir.IntegerType.get_signless(1)
+    true = arith.constant(tensor_type([], i1), ir.Attribute.parse("dense<true> : tensor<i1>"))
+    flag = ir.Operation.create("util.optimization_barrier", results=[true.type], operands=[true]).results[0]
+    element = x.type.element_type
+    each = ir.AffineMap.get_identity(x.type.rank)
+
+    def choose(known: ir.Value, keep: ir.Value, _: ir.Value) -> Sequence[ir.Value]:
+        return [arith.select(keep, known, number(element, 0))]
+
+    maps = [each, ir.AffineMap.get(x.type.rank, 0, []), each]
+    out = empty(sizes_of(x), element)
+    return generic([x, flag], [out], maps, ["parallel"] * x.type.rank, choose)[0]
+
+
 def sizes_of(value: ir.Value) -> list[int | ir.Value]:
     """The sizes of a builtin tensor: ints, or `tensor.dim` where dynamic."""
     return [s if s != DYNAMIC else _dim(value, i) for i, s in enumerate(shape_of(value))]
@@ -113,11 +130,16 @@ Sizes = Sequence[int | ir.Value]
 
 def extract_slice(x: ir.Value, offsets: Sizes, sizes: Sizes, strides: Sizes, type_: ir.Type) -> ir.Value:
     """The elements `offset + i * stride` along each dim; `type_` may leave out dims of size 1."""
+    if 0 in shape_of(type_) and DYNAMIC not in shape_of(type_):
+        # MLIR allows no offset, not even 0, in a dim of size 0.
+        return empty(shape_of(type_), type_.element_type)
     return _slice_op("tensor.extract_slice", [x], [1], (offsets, sizes, strides), type_)
 
 
 def insert_slice(part: ir.Value, x: ir.Value, offsets: Sizes, sizes: Sizes, strides: Sizes) -> ir.Value:
     """`x` with `part` at the elements `offset + i * stride` along each dim."""
+    if 0 in shape_of(part):
+        return x
     return _slice_op("tensor.insert_slice", [part, x], [1, 1], (offsets, sizes, strides), x.type)
 
 

@@ -2,12 +2,14 @@
 """Lowering of pointwise ops that torch-mlir has no form of, or has one only for some element types."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import is_float, is_float64, is_integer, is_unsigned, shape_of, with_element
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin as bt
+from flambeau.pipelines.lower_to_torch import float64
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 
@@ -55,7 +57,6 @@ def _trunc_divide(o: t.Lowered) -> ir.Value:
 def _fmod(o: t.Lowered) -> ir.Value:
     if not is_float(o.op.out.type):
         return _signed(o, ("x", "y"), lambda x, y, type_: t.call("aten.fmod.Tensor", [x, y], type_))
-    _refuse_float64(o)
 
     def compute(x: ir.Value, y: ir.Value) -> ir.Value:
         # Exact, which torch-mlir's x - y * trunc(x / y) is not.
@@ -66,7 +67,6 @@ def _fmod(o: t.Lowered) -> ir.Value:
 
 @t.lowers("flambeau.remainder")
 def _remainder(o: t.Lowered) -> ir.Value:
-    _refuse_float64(o)
     return _signed(o, ("x", "y"), lambda x, y, type_: t.call("aten.remainder.Tensor", [x, y], type_))
 
 
@@ -119,17 +119,18 @@ def _power(x: ir.Value, y: ir.Value) -> ir.Value:
     return _if("OEQ", x, 1.0, 1.0, _if("OEQ", y, 0.0, 1.0, result))
 
 
+@t.refuses("flambeau.pow")
+def _no_integer_powers(op: Any) -> str | None:
+    return "powers of integers are lowered only with a fixed exponent" if is_integer(op.out.type) else None
+
+
 @t.lowers("flambeau.pow")
 def _pow(o: t.Lowered) -> ir.Value:
-    if is_integer(o.op.out.type):
-        raise UnsupportedOpError(o.op.operation, "powers of integers are lowered only with a fixed exponent")
     return _pointwise(o, ("x", "y"), _power)
 
 
 @t.lowers("flambeau.atan2")
 def _atan2(o: t.Lowered) -> ir.Value:
-    _refuse_float64(o)
-
     def compute(x: ir.Value, y: ir.Value) -> ir.Value:
         # IREE's atan2 is NaN for two zeros and two infinities, and does not see the sign of a zero.
         opposite, adjacent = _math("absf", x), _math("absf", y)
@@ -147,14 +148,17 @@ def _atan2(o: t.Lowered) -> ir.Value:
 _POWERS = {0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
 
 
+@t.refuses("flambeau.pow_scalar")
+def _no_roots_of_integers(op: Any) -> str | None:
+    if is_integer(op.out.type) and (op.exponent < 1 or op.exponent != int(op.exponent)):
+        return "powers of integers are lowered only with a positive integer exponent"
+    return None
+
+
 @t.lowers("flambeau.pow_scalar")
 def _pow_scalar(o: t.Lowered) -> ir.Value:
     exponent = o.exponent
     if is_integer(o.op.out.type):
-        if exponent < 1 or exponent != int(exponent):
-            raise UnsupportedOpError(
-                o.op.operation, "powers of integers are lowered only with a positive integer exponent"
-            )
         return _repeated_product(o, int(exponent))
     if exponent in _POWERS:
         return t.call(f"aten.{_POWERS[exponent]}", [o.x], *o.result_types)
@@ -179,18 +183,65 @@ def _repeated_product(o: t.Lowered, exponent: int) -> ir.Value:
 
 
 # IREE approximates these in f32 and has nothing for f64.
-_F32_ONLY = ("sin", "cos", "tan", "asin", "acos", "atan", "erf")
+_F32_ONLY = ("sin", "cos", "asin", "acos", "atan")
 
 
 @t.lowers(*(f"flambeau.{name}" for name in _F32_ONLY))
 def _f32_only(o: t.Lowered) -> ir.Value:
-    _refuse_float64(o)
     return _same_name(o)
 
 
-def _refuse_float64(o: t.Lowered) -> None:
-    if is_float64(o.op.out.type):
-        raise UnsupportedOpError(o.op.operation, "there is no compiled form of it for float64")
+@t.refuses(*(f"flambeau.{name}" for name in (*_F32_ONLY, "tan", "atan2", "fmod", "remainder")))
+def _no_float64(op: Any) -> str | None:
+    return "there is no compiled form of it for float64" if is_float64(op.out.type) else None
+
+
+@t.lowers("flambeau.erf")
+def _erf(o: t.Lowered) -> ir.Value:
+    return _pointwise(o, ("x",), float64.erf) if is_float64(o.op.out.type) else _same_name(o)
+
+
+# A quarter turn in parts: a whole number below 8192 times one of the first two has no rounding error.
+_QUARTER_TURN = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)
+# sin r = r + r^3 p(r^2) and cos r = 1 - r^2 / 2 + r^4 q(r^2) up to an eighth of a turn, highest power first.
+_SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+_COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+
+
+@t.lowers("flambeau.tan")
+def _tan(o: t.Lowered) -> ir.Value:
+    """sin/cos of the distance r from the nearest quarter turn, in f32.
+
+    IREE's sine and cosine are exact to so many digits behind the point, which leaves none of a small one: near its
+    poles and zeros their quotient is wrong altogether. From 8192 on it is what there is.
+    """
+
+    def compute(x: ir.Value) -> ir.Value:
+        number = partial(arith.constant, x.type)
+        turns = _math("roundeven", arith.mulf(x, number(2 / math.pi)))
+        rest = x
+        for part in _QUARTER_TURN:
+            rest = arith.subf(rest, arith.mulf(turns, number(part)))
+        square = arith.mulf(rest, rest)
+        sine = arith.addf(rest, arith.mulf(arith.mulf(rest, square), _polynomial(square, _SINE)))
+        cosine = arith.subf(number(1.0), arith.mulf(square, number(0.5)))
+        cosine = arith.addf(cosine, arith.mulf(arith.mulf(square, square), _polynomial(square, _COSINE)))
+        half = arith.mulf(turns, number(0.5))
+        even = arith.cmpf(arith.CmpFPredicate.OEQ, _math("floor", half), half)
+        near = arith.divf(arith.select(even, sine, cosine), arith.select(even, cosine, arith.negf(sine)))
+        tangent = _if("OLT", _math("absf", x), 8192.0, near, arith.divf(_math("sin", x), _math("cos", x)))
+        return _if("OEQ", x, 0.0, x, tangent)  # keeps the sign of a zero
+
+    return _pointwise(o, ("x",), compute)
+
+
+def _polynomial(x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    """Horner's scheme; the highest power's coefficient first."""
+    first, *others = (arith.constant(x.type, c) for c in coefficients)
+    value = first
+    for coefficient in others:
+        value = arith.addf(arith.mulf(value, x), coefficient)
+    return value
 
 
 def _same_name(o: t.Lowered) -> ir.Value:

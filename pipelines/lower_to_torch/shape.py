@@ -15,6 +15,7 @@ from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_complex, shape_of, tensor_type
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.fills import fill_value
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
@@ -245,20 +246,6 @@ def _write(o: t.Lowered, x: ir.Value, src: ir.Value, place: Place) -> ir.Value:
 
     out = builtin.empty(whole, x.type.element_type)
     return builtin.generic([x, written], [out], [each] * 3, ["parallel"] * len(whole), choose)[0]
-
-
-def fill_value(x: ir.Value) -> int | float | None:
-    """The number that every element of `x` is, if it is known to be one."""
-    while not isinstance(x.owner, ir.Block):
-        op = x.owner
-        cls = OPS.get(op.name)
-        if op.name == "flambeau.constant":
-            value = op.attributes["value"]
-            return value.get_splat_value().value if value.is_splat else None
-        if cls is None or not cls.view:
-            return None
-        x = op.operands[0]
-    return None
 
 
 def _slice_place(o: t.Lowered, x: ir.Value) -> Place:

@@ -44,6 +44,23 @@ def lowers(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+Refusal = Callable[[Any], str | None]
+REFUSALS: dict[str, Refusal] = {}
+
+
+def refuses(*names: str) -> Callable[[Refusal], Refusal]:
+    """Register a check: it receives an op and says why it cannot be lowered, or None if it can."""
+
+    def register(refusal: Refusal) -> Refusal:
+        for name in names:
+            if name in REFUSALS:
+                raise ValueError(f"two refusals for {name}")
+            REFUSALS[name] = refusal
+        return refusal
+
+    return register
+
+
 class Lowered:
     """An op being lowered: `op` is the op itself; `lowered.x` is field `x`, already in torch dialect.
 

@@ -22,3 +22,16 @@ def _index(a: SimpleNamespace) -> torch.Tensor:
 @evaluates("flambeau.index_put")
 def _index_put(a: SimpleNamespace) -> torch.Tensor:
     return torch.ops.aten.index_put.default(a.x, _with_gaps(a), a.values, a.accumulate)  # type: ignore[no-any-return]
+
+
+@evaluates("flambeau.embedding_bag")
+def _embedding_bag(a: SimpleNamespace) -> torch.Tensor:
+    return torch.nn.functional.embedding_bag(
+        a.indices,
+        a.weight,
+        a.offsets,
+        mode=("sum", "mean", "max")[a.mode],
+        per_sample_weights=a.per_sample_weights,
+        include_last_offset=a.include_last_offset,
+        padding_idx=None if a.padding_idx < 0 else a.padding_idx,
+    )

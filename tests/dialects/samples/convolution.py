@@ -16,7 +16,12 @@ CASES = [
     ("grouped", (2, 4, 5, 5), (6, 2, 3, 3), [1, 1], [1, 1], [1, 1], False, [0, 0], 2),
     ("grouped dilated strided", (2, 4, 9, 8), (6, 2, 2, 3), [2, 1], [1, 2], [2, 1], False, [0, 0], 2),
     ("depthwise", (2, 4, 5, 6), (4, 1, 3, 3), [1, 1], [1, 1], [1, 1], False, [0, 0], 4),
+    ("depthwise wide", (1, 2, 6, 9), (2, 1, 4, 3), [1, 2], [1, 1], [1, 2], False, [0, 0], 2),
     ("depthwise multiplied", (2, 3, 7, 6), (6, 1, 3, 3), [2, 2], [1, 1], [1, 1], False, [0, 0], 3),
+    ("one window", (3, 2, 2, 6), (4, 2, 3, 3), [2, 2], [1, 1], [1, 1], False, [0, 0], 1),
+    ("patches", (2, 3, 8, 7), (5, 3, 4, 3), [4, 3], [0, 0], [1, 1], False, [0, 0], 1),
+    ("many features", (1, 256, 3, 4), (256, 256, 2, 2), [1, 1], [0, 1], [1, 1], False, [0, 0], 1),
+    ("many features strided", (1, 64, 4, 4), (8, 64, 3, 3), [2, 2], [1, 1], [1, 1], False, [0, 0], 1),
     ("1d", (2, 3, 9), (4, 3, 3), [2], [1], [1], False, [0], 1),
     ("3d", (1, 2, 4, 5, 4), (3, 2, 2, 3, 2), [1, 2, 1], [0, 1, 1], [1, 1, 1], False, [0, 0, 0], 1),
     ("transposed", (2, 3, 4, 3), (3, 4, 3, 3), [1, 1], [1, 1], [1, 1], True, [0, 0], 1),
@@ -24,8 +29,18 @@ CASES = [
     ("transposed grouped dilated", (1, 4, 3, 4), (4, 3, 2, 3), [3, 1], [1, 2], [2, 2], True, [2, 1], 2),
     ("transposed 1d", (2, 2, 5), (2, 3, 4), [2], [1], [1], True, [0], 1),
 ]
-BIASED = ("3x3", "grouped dilated strided", "1d", "3d", "transposed strided")
-DYNAMIC = ("3x3", "1x1", "strided", "grouped dilated strided", "1d", "transposed grouped dilated")
+BIASED = ("3x3", "many features", "patches", "grouped dilated strided", "1d", "3d", "transposed strided")
+DYNAMIC = (
+    "3x3",
+    "one window",
+    "patches",
+    "1x1",
+    "strided",
+    "depthwise wide",
+    "grouped dilated strided",
+    "1d",
+    "transposed grouped dilated",
+)
 
 
 def _backward(which, g, other, shape, stride, padding, dilation, transposed, output_padding, groups):
@@ -111,5 +126,31 @@ SAMPLES = [
             id=str(dtype).removeprefix("torch."),
         )
         for dtype in (torch.float64, torch.float16, torch.bfloat16)
+    ),
+    *(
+        Sample(
+            name,
+            lambda dtype=dtype, groups=groups, other=other, shape=shape: [
+                torch.randn(2, 4, 6, 6, dtype=dtype),
+                torch.randn(other, dtype=dtype),
+                list(shape),
+                [1, 1],
+                [1, 1],
+                [1, 1],
+                False,
+                [0, 0],
+                groups,
+            ],
+            eager=eager,
+            grad=(),
+            dynamic=False,
+            id=f"{str(dtype).removeprefix('torch.')}, {groups} groups",
+        )
+        for dtype in (torch.float64, torch.float16)
+        for groups in (1, 2, 4)
+        for name, other, shape, eager in (
+            ("convolution_weight_grad", (2, 4, 6, 6), (4, 4 // groups, 3, 3), weight_grad),
+            ("convolution_input_grad", (4, 4 // groups, 3, 3), (2, 4, 6, 6), input_grad),
+        )
     ),
 ]

@@ -218,7 +218,7 @@ SAMPLES = [
     Sample("sinh", lambda: [torch.tensor([-85.0, -30.0, 30.0, 89.0, 120.0])], id="large"),
     *unary("atanh", -0.99, 0.99),
     Sample("atanh", lambda: [NEAR_ZERO], id="near 0"),
-    *unary("erf", f64=False),
+    *unary("erf"),
     *unary("erfc"),
     *unary("erfinv", -0.99, 0.99),
     *unary("logit", 0.05, 0.95),

@@ -33,6 +33,19 @@ def _index_put(arguments, **options):
 
 _TWO = [[0, 2], [1, -1]]  # rows of two index tensors of shape [2, 2]
 
+
+def _embedding_bag(weight, indices, offsets, weights, mode, include_last_offset, padding_idx):
+    return torch.nn.functional.embedding_bag(
+        indices,
+        weight,
+        offsets,
+        mode=("sum", "mean", "max")[mode],
+        per_sample_weights=weights,
+        include_last_offset=include_last_offset,
+        padding_idx=padding_idx if padding_idx >= 0 else None,
+    )
+
+
 SAMPLES = [
     Sample("index_select", lambda: [torch.randn(5, 3), 0, _index(4, 0, 4)], id="rows", grad2=True),
     Sample("index_select", lambda: [torch.randn(2, 5, 3), 1, _index(1, 3)], id="middle"),
@@ -119,6 +132,48 @@ SAMPLES = [
         "embedding_dense_backward",
         lambda: [torch.randn(4, 3), torch.tensor([0, 4, 2, 2]), 5, 4, False],
         id="padding",
+    ),
+    *(
+        Sample(
+            "embedding_bag",
+            lambda mode=mode, padding=padding: [
+                torch.randn(5, 3),
+                torch.tensor([[0, 4, 2], [2, 2, 2]]),
+                None,
+                None,
+                mode,
+                False,
+                padding,
+            ],
+            eager=_embedding_bag,
+            id=f"mode {mode}, padding {padding}",
+        )
+        for mode in (0, 1, 2)
+        for padding in (-1, 2)
+    ),
+    Sample(
+        "embedding_bag",
+        lambda: [torch.randn(5, 3), torch.tensor([[0, 4], [2, 2]]), None, torch.randn(2, 2), 0, False, -1],
+        eager=_embedding_bag,
+        id="weighted",
+    ),
+    *(
+        Sample(
+            "embedding_bag",
+            lambda mode=mode, last=last: [
+                torch.randn(5, 3),
+                torch.tensor([0, 4, 2, 2, 1]),
+                torch.tensor([0, 2, 2, 5 if last else 4]),
+                torch.randn(5) if mode == 0 else None,
+                mode,
+                last,
+                -1 if last else 4,
+            ],
+            eager=_embedding_bag,
+            id=f"offsets, mode {mode}{', with the last' if last else ''}",
+        )
+        for mode in (0, 1)
+        for last in (False, True)
     ),
     Sample("sort", lambda: [torch.randn(3, 8), 1, False], id="ascending"),
     Sample("sort", lambda: [torch.randn(6, 3), 0, True], id="descending rows"),

@@ -1,28 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Small models of four families, with a batch for each: what has to train and infer as in eager."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""The smallest models of four families, which compile in no time: they are run on every debug stage."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-Batch = tuple[torch.Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Model:
-    """How to build a module, and a batch of a given size. In training its result is a loss, or is made into one."""
-
-    build: Callable[[], nn.Module]
-    batch: Callable[[int, torch.Generator], Batch]
-    static_size: int = 4
-    dynamic_sizes: tuple[int, ...] = (7, 9, 11, 13)
+from tests.models.model import Batch, Model, next_token_loss
 
 
 class DigitsCNN(nn.Module):
-    """8x8 images -> cross entropy over 10 classes."""
+    """8x8 images -> logits of 10 classes."""
 
     def __init__(self, p: float = 0.0) -> None:
         super().__init__()
@@ -31,11 +18,10 @@ class DigitsCNN(nn.Module):
         self.dropout = nn.Dropout(p)
         self.head = nn.Linear(64, 10)
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = F.max_pool2d(F.relu(self.norm1(self.conv1(images))), 2)
         x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
-        x = self.head(self.dropout(x.flatten(1)))
-        return F.cross_entropy(x, labels) if self.training else x
+        return self.head(self.dropout(x.flatten(1)))  # type: ignore[no-any-return]
 
 
 class DecoderBlock(nn.Module):
@@ -58,7 +44,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Token ids -> next-token cross entropy in training, logits else; two layers."""
+    """Token ids -> logits of the next token; two layers."""
 
     def __init__(self, vocabulary: int = 32, width: int = 16, length: int = 8) -> None:
         super().__init__()
@@ -66,14 +52,11 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(width, 2) for _ in range(2))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
-    def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))
-        if not self.training:
-            return logits
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+        return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -98,18 +81,31 @@ def _mlp() -> nn.Module:
 
 
 def _images(size: int, generator: torch.Generator) -> Batch:
-    return torch.randn(size, 1, 8, 8, generator=generator), torch.randint(0, 10, (size,), generator=generator)
+    images = torch.randn(size, 1, 8, 8, generator=generator)
+    return Batch((images,), (torch.randint(0, 10, (size,), generator=generator),))
 
 
 def _ids(size: int, generator: torch.Generator) -> Batch:
-    return tuple(torch.randint(0, 32, (size, 8), generator=generator) for _ in range(2))
+    ids, targets = (torch.randint(0, 32, (size, 8), generator=generator) for _ in range(2))
+    return Batch((ids,), (targets,))
+
+
+def _sequences(size: int, generator: torch.Generator) -> Batch:
+    return Batch((torch.randn(size, 6, 16, generator=generator),))
+
+
+def _vectors(size: int, generator: torch.Generator) -> Batch:
+    return Batch((torch.randn(size, 6, generator=generator),))
 
 
 MODELS = {
-    "mlp": Model(_mlp, lambda n, g: (torch.randn(n, 6, generator=g),)),
-    "cnn": Model(DigitsCNN, _images),
-    "cnn-dropout": Model(lambda: DigitsCNN(0.25), _images),
-    "encoder": Model(Encoder, lambda n, g: (torch.randn(n, 6, 16, generator=g),)),
-    "encoder-dropout": Model(lambda: Encoder(0.25), lambda n, g: (torch.randn(n, 6, 16, generator=g),)),
-    "decoder": Model(Decoder, _ids),
+    model.name: model
+    for model in (
+        Model("mlp", _mlp, _vectors),
+        Model("cnn", DigitsCNN, _images, F.cross_entropy),
+        Model("cnn-dropout", lambda: DigitsCNN(0.25), _images, F.cross_entropy),
+        Model("encoder", Encoder, _sequences),
+        Model("encoder-dropout", lambda: Encoder(0.25), _sequences),
+        Model("decoder", Decoder, _ids, next_token_loss),
+    )
 }

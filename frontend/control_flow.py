@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Import of torch.cond: its branches become private functions, of which one is called; pipelines/control_flow.py."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.types import is_bool, shape_of
+from flambeau.frontend.inner_graphs import import_body, is_value, operand_value, result_of
+from flambeau.frontend.signature import NODE_RECORD
+from flambeau.pipelines import control_flow
+
+if TYPE_CHECKING:
+    from flambeau.frontend.importer import Importer
+
+
+def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:
+    """The results of a `cond` node, whose branches return tensors of equal types."""
+    operands: Sequence[Any]
+    predicate, on_true, on_false, operands = node.args  # type: ignore[assignment]
+    names = []
+    for branch in (on_true, on_false):
+        assert isinstance(branch, fx.Node)
+        body: fx.GraphModule = importer.entity(branch)
+        _refuse_random(body)
+        name, _ = import_body(
+            importer, str(branch.target), body, operands, result_of(body), differentiated=True
+        )
+        names.append(name)
+    flag = importer.value(predicate)
+    if not is_bool(flag.type):
+        raise TypeError(f"its predicate is {flag.type}, where a bool is expected")
+    record = node.meta[NODE_RECORD]
+    call = control_flow.choose(
+        "cond",
+        b.view(flag, []) if shape_of(flag) else flag,
+        names,
+        [operand_value(importer, o) for o in operands if is_value(o)],
+        [importer.tensor_type(t.shape, t.dtype) for t in record.results],
+        importer.module_body,
+    )
+    return list(call.results)
+
+
+def _refuse_random(body: fx.GraphModule) -> None:
+    """Refuse random numbers in a branch: its derivative computes the branch again, and would draw others."""
+    for module in body.modules():
+        for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+            if isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+                raise TypeError(f"{node.target} draws random numbers in a branch")

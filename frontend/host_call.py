@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host_functions.py."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.frontend import symbols
+from flambeau.pipelines import functions as fn
+from flambeau.pipelines import host_functions
+from flambeau.runtime.host_calls import constant_attribute
+
+if TYPE_CHECKING:
+    from flambeau.frontend.importer import Importer
+
+
+def import_host_call(
+    importer: "Importer",
+    target: OpOverload,
+    arguments: dict[str, Any],
+    reason: str,
+    differentiable: Sequence[bool],
+    written: Sequence[fx.Node] = (),
+) -> list[ir.Value]:
+    """The results of a call of `target`, then the new values of the `written` arguments.
+
+    `arguments` by schema name; `differentiable`: for each result, whether eager gives it a history. TypeError, with
+    `reason` in the text, for what cannot be called in this way.
+    """
+    if any(formal.name == "storage_offset" for formal in target._schema.arguments):
+        raise TypeError(f"{reason}; on the host it would depend on where its argument lies in memory")
+    if any(not isinstance(r, torch.Tensor | torch.SymInt) for r in importer.results):
+        raise TypeError(f"{reason}; on the host it would return something else than tensors")
+    operands = _Operands(importer)
+    template = ir.ArrayAttr.get([operands.attribute(a) for a in arguments.values()])
+    attributes: fn.Attributes = {
+        host_functions.TARGET: ir.StringAttr.get(str(target)),
+        host_functions.ARGUMENTS: template,
+        host_functions.REASON: ir.StringAttr.get(reason),
+        "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
+    }
+    floats = [
+        i
+        for i, (flag, result) in enumerate(zip(differentiable, importer.results, strict=False))
+        if flag and isinstance(result, torch.Tensor) and result.dtype.is_floating_point
+    ]
+    if floats and importer.needs_autograd:
+        attributes[host_functions.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
+    positions = [operands.nodes.index(node) for node in written]
+    if positions:
+        attributes[host_functions.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
+    types = [_type(importer, r) for r in importer.results] + [operands.values[i].type for i in positions]
+    name = host_functions.declare(
+        importer.module_body,
+        f"host_{target._schema.name.split('::')[-1]}",
+        [v.type for v in operands.values],
+        types,
+        attributes,
+    )
+    call = host_functions.call(name, types, operands.values)
+    if importer.node.is_impure() or not target._schema.returns:
+        call.attributes[host_functions.EFFECTS] = ir.UnitAttr.get()
+    for value, fake in zip(call.results, importer.results, strict=False):
+        if isinstance(fake, torch.SymInt):
+            importer.symbols.bind(fake, value)
+        else:
+            for dim, size in enumerate(fake.shape):
+                importer.symbols.bind(size, value, dim)
+    return list(call.results)
+
+
+def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
+    if isinstance(fake, torch.SymInt):
+        return ir.IndexType.get()
+    if fake.layout != torch.strided:
+        raise TypeError(f"a result of layout {fake.layout} has no type here")
+    return importer.tensor_type(fake.shape, fake.dtype)
+
+
+class _Operands:
+    """The operands of a call, collected while its arguments are written down as attributes."""
+
+    def __init__(self, importer: "Importer"):
+        self._importer = importer
+        self.values: list[ir.Value] = []
+        self.nodes: list[fx.Node | None] = []
+        self.facts: list[fn.Attributes] = []
+
+    def attribute(self, argument: Any) -> ir.Attribute:
+        """How an argument stands in the call."""
+        if isinstance(argument, list | tuple):
+            return ir.ArrayAttr.get([self.attribute(a) for a in argument])
+        fake = argument.meta.get("val") if isinstance(argument, fx.Node) else argument
+        if isinstance(fake, torch.SymInt):
+            known = symbols.static(fake)
+            return constant_attribute(known) if known is not None else self._operand(None, self._size(fake))
+        if isinstance(argument, ir.Value):
+            return self._operand(None, argument)
+        if not isinstance(argument, fx.Node):
+            return constant_attribute(argument)
+        if isinstance(fake, torch.SymFloat):
+            tensor = self._importer.entity(argument)
+            if tensor is None:
+                return constant_attribute(float(fake))
+            return self._operand(argument, self._importer.value(argument), ".item")
+        if fake is not None and not isinstance(fake, torch.Tensor):  # a constant tensor has no fake
+            raise TypeError(f"argument {argument} cannot be passed to a call on the host")
+        return self._operand(argument, self._importer.value(argument))
+
+    def _size(self, fake: torch.SymInt) -> ir.Value:
+        return b.as_index(self._importer.size(fake))
+
+    def _operand(self, node: fx.Node | None, value: ir.Value, suffix: str = "") -> ir.Attribute:
+        self.values.append(value)
+        self.nodes.append(node)
+        self.facts.append(dict(_layout(node)))
+        return ir.StringAttr.get(f"%{len(self.values) - 1}{suffix}")
+
+
+def _layout(node: fx.Node | None) -> Iterator[tuple[str, ir.Attribute]]:
+    """Eager's strides of a tensor, where they are known and not the ones that it will have here."""
+    fake = node.meta.get("val") if node is not None else None
+    if not isinstance(fake, torch.Tensor):
+        return
+    strides = [symbols.static(s) for s in fake.stride()]
+    sizes = [symbols.static(s) for s in fake.shape]
+    if None not in strides and None not in sizes and not fake.is_contiguous():
+        yield "flambeau.strides", ir.DenseI64ArrayAttr.get(strides)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Inner graphs (bodies of custom autograd functions, branches of torch.cond) as private functions of the module."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from flambeau.dialects import build as b
+from flambeau.dialects.bindings import ir
+from flambeau.frontend.signature import NODE_RECORD
+from flambeau.pipelines import functions as fn
+
+if TYPE_CHECKING:
+    from flambeau.frontend.importer import Importer
+
+
+def result_of(graph_module: fx.GraphModule) -> Any:
+    """What an inner graph returns, as nodes."""
+    return next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
+
+
+def is_value(entry: Any) -> bool:
+    """Whether an operand or result of the graph is a value of the IR; the others are Python constants."""
+    return isinstance(entry, fx.Node) and isinstance(entry.meta["val"], torch.Tensor | torch.SymInt)
+
+
+def operand_value(importer: "Importer", node: Any) -> ir.Value:
+    """The tensor or size that a node stands for."""
+    fake = node.meta["val"]
+    return b.as_index(importer.size(fake)) if isinstance(fake, torch.SymInt) else importer.value(node)
+
+
+def import_body(
+    importer: "Importer",
+    name: str,
+    body: fx.GraphModule,
+    given: Sequence[Any],
+    returned: Sequence[fx.Node],
+    *,
+    differentiated: bool = False,
+) -> tuple[str, list[ir.Type]]:
+    """An inner graph as a private function: its name, which starts with `name`, and the types of what it returns.
+
+    `given`: what its placeholders stand for, outside. `differentiated`: a pass will derive its derivative.
+    """
+    placeholders = [n for n in body.graph.nodes if n.op == "placeholder"]
+    arguments = [p for p, g in zip(placeholders, given, strict=True) if is_value(g)]
+    outside = {t.storage for p in placeholders for t in p.meta[NODE_RECORD].results if t is not None}
+    written = {s for n in body.graph.nodes if NODE_RECORD in n.meta for s in n.meta[NODE_RECORD].written}
+    if outside & written:
+        raise TypeError("a body that writes its inputs, gradients or saved values")
+    with importer.inner_function(name, arguments, written, differentiated=differentiated) as function:
+        importer.import_body(body)
+        values = [operand_value(importer, r) for r in returned]
+        ir.Operation.create("func.return", operands=values)
+    fn.set_signature(function, [{} for _ in arguments], [{} for _ in values])
+    return function.name.value, [v.type for v in values]

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Functions that run on the host, by PyTorch: how ops outside the dialect, and derivatives without a rule, stand in the IR.
+
+A private `func.func` without a body is one call of PyTorch. Its attributes say which:
+
+    flambeau.target = "ns.op.overload"     the op that it calls
+    flambeau.arguments = [...]             the op's arguments, in the order of its schema: "%2" is operand 2, "%2.item"
+                                           its only element as a number; anything else is a constant
+    flambeau.written = array<i64: ...>     operands that the op writes: their new values are appended to the results
+    autograd.differentiable = array<..>    the results through which eager's gradients flow
+    autograd.active = array<..>            the operands to be differentiated: the call also returns a tape, which
+                                           PyTorch's own autograd recorded (the last result, of type !flambeau.tape)
+    autograd.vjp_of_results = array<..>    this function is a derivative: (tape, gradients of these results) -> the
+                                           gradients of the active operands
+    flambeau.reason = "..."                why this runs on the host
+
+An op inside a host function says `flambeau.reason` itself; `flambeau.chosen` if it could be compiled.
+A function with a body and the unit attribute `flambeau.host` is run by the interpreter; its calls may be of compiled
+functions. `flambeau.effects` on a call says that it must run even if nobody uses its results.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.dialect import TapeType
+from flambeau.pipelines import functions as fn
+
+HOST = "flambeau.host"
+TARGET = "flambeau.target"
+ARGUMENTS = "flambeau.arguments"
+WRITTEN = "flambeau.written"
+REASON = "flambeau.reason"
+CHOSEN = "flambeau.chosen"
+EFFECTS = "flambeau.effects"
+DIFFERENTIABLE = "autograd.differentiable"
+ACTIVE = "autograd.active"
+VJP_OF_RESULTS = "autograd.vjp_of_results"
+
+
+def is_host_function(function: Any) -> bool:
+    """Whether a `func.func` runs on the host."""
+    attributes = function.operation.attributes
+    return any(name in attributes for name in (HOST, TARGET, VJP_OF_RESULTS))
+
+
+def callee(op: ir.Operation) -> Any | None:
+    """The host function that an op calls, None for any other op."""
+    if op.name != "func.call":
+        return None
+    name = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+    function = _symbols(op).get(name)
+    return function if function is not None and is_host_function(function) else None
+
+
+def _symbols(op: ir.Operation) -> dict[str, Any]:
+    return {f.name.value: f for f in fn.functions(_module_of(op), declarations=True)}
+
+
+def _module_of(op: ir.Operation) -> Any:
+    while op.name != "builtin.module":
+        op = op.parent.operation
+    return op.opview
+
+
+def reason(function: Any) -> str:
+    """Why a function runs on the host; empty if it does not say."""
+    attributes = function.operation.attributes
+    return str(ir.StringAttr(attributes[REASON]).value) if REASON in attributes else ""
+
+
+def indices(function: Any, name: str) -> list[int]:
+    """An attribute that lists operands or results; empty if it is missing."""
+    attributes = function.operation.attributes
+    return list(ir.DenseI64ArrayAttr(attributes[name])) if name in attributes else []
+
+
+def declare(
+    body: ir.Block,
+    name: str,
+    inputs: Sequence[ir.Type],
+    results: Sequence[ir.Type],
+    attributes: fn.Attributes,
+) -> str:
+    """A host function without a body, at the start of a module's body; the name that it got."""
+    unique = fn.fresh_name(body, name)
+    with ir.InsertionPoint.at_block_begin(body), ir.Location.unknown():
+        ir.Operation.create(
+            "func.func",
+            attributes={
+                "sym_name": ir.StringAttr.get(unique),
+                "sym_visibility": ir.StringAttr.get("private"),
+                "function_type": ir.TypeAttr.get(ir.FunctionType.get(list(inputs), list(results))),
+                **attributes,
+            },
+            regions=1,
+        )
+    return unique
+
+
+def call(name: str, results: Sequence[ir.Type], operands: Sequence[ir.Value]) -> ir.Operation:
+    """A `func.call` at the insertion point."""
+    return ir.Operation.create(
+        "func.call",
+        results=list(results),
+        operands=list(operands),
+        attributes={"callee": ir.FlatSymbolRefAttr.get(name)},
+    )
+
+
+# --- Derivatives -----------------------------------------------------------------------------------------------------
+
+
+def differentiable_results(op: ir.Operation, function: Any) -> list[ir.Value]:
+    """The results of a call through which gradients flow."""
+    return [op.results[i] for i in indices(function, DIFFERENTIABLE)]
+
+
+def with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Operation:
+    """Replace a call of a host function by one that also returns a tape, for the derivative by the `active` operands."""
+    type_ = function.type
+    results = [*type_.results, TapeType.get()]
+    attributes = {k: function.operation.attributes[k] for k in function.operation.attributes}
+    for dropped in ("sym_name", "sym_visibility", "function_type", "res_attrs"):
+        attributes.pop(dropped, None)
+    attributes[ACTIVE] = ir.DenseI64ArrayAttr.get(list(active))
+    name = declare(_module_of(op).body, f"{function.name.value}_taped", type_.inputs, results, attributes)
+    with ir.InsertionPoint(op), op.location:
+        taped = call(name, results, list(op.operands))
+    if EFFECTS in op.attributes:
+        taped.attributes[EFFECTS] = op.attributes[EFFECTS]
+    for old, new in zip(op.results, taped.results, strict=False):
+        old.replace_all_uses_with(new)
+    op.erase()
+    return taped
+
+
+def has_tape(op: ir.Operation) -> bool:
+    """Whether a call returns a tape."""
+    return op.name == "func.call" and any(isinstance(r.type, TapeType) for r in op.results)
+
+
+def call_vjp(
+    op: ir.Operation, incoming: Sequence[ir.Value | None]
+) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """Call the derivative of a taped call at the insertion point; yields its active operands with their gradients."""
+    function = callee(op)
+    assert function is not None
+    present = [i for i, g in enumerate(incoming) if g is not None]
+    active = [op.operands[i] for i in indices(function, ACTIVE)]
+    operands = [list(op.results)[-1], *(incoming[i] for i in present)]
+    attributes: fn.Attributes = {VJP_OF_RESULTS: ir.DenseI64ArrayAttr.get(present)}
+    for name in (TARGET, REASON):
+        if name in function.operation.attributes:
+            attributes[name] = function.operation.attributes[name]
+    base = function.name.value.replace("_taped", "_vjp")
+    name = declare(_module_of(op).body, base, [o.type for o in operands], [a.type for a in active], attributes)
+    yield from zip(active, call(name, [a.type for a in active], operands).results, strict=True)
+
+
+# --- Reports ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """An op that runs on the host. `chosen`: it could be compiled, but is not worth it, or not wanted to be."""
+
+    name: str
+    reason: str
+    location: ir.Location
+    chosen: bool = False
+
+
+def ops_on_host(module: Any) -> Iterator[HostOp]:
+    """The ops of a module that run on the host: calls of PyTorch, and what `split` left there."""
+    declared = {
+        f.name.value: f for f in fn.functions(module, declarations=True) if is_host_function(f)
+    }
+    for function in fn.functions(module):
+        for op in fn.operations(fn.entry_block(function)):
+            if REASON in op.attributes:
+                text = str(ir.StringAttr(op.attributes[REASON]).value)
+                yield HostOp(op.name, text, op.location, CHOSEN in op.attributes)
+            elif op.name == "func.call":
+                called = declared.get(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
+                if called is not None:
+                    yield HostOp(target(called), reason(called), op.location)
+
+
+def target(function: Any) -> str:
+    """The PyTorch op that a host function without a body calls, or whose derivative it is."""
+    return str(ir.StringAttr(function.operation.attributes[TARGET]).value)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Functions of float64 scalars that IREE has no code for, as arithmetic in the body of a loop nest."""
+
+from collections.abc import Sequence
+
+from flambeau.dialects.bindings import arith, ir
+
+# erf(x) = x T(x^2) / U(x^2) for |x| <= 1, and 1 - exp(-x^2) P(x) / Q(x) for 1 < x < 8: the approximations of the Cephes
+# library, highest power first. erf is 1 in float64 from 6 on.
+_ERF_T = (
+    9.60497373987051638749e0,
+    9.00260197203842689217e1,
+    2.23200534594684319226e3,
+    7.00332514112805075473e3,
+    5.55923013010394962768e4,
+)
+_ERF_U = (
+    1.0,
+    3.35617141647503099647e1,
+    5.21357949780152679795e2,
+    4.59432382970980127987e3,
+    2.26290000613890934246e4,
+    4.92673942608635921086e4,
+)
+_ERFC_P = (
+    2.46196981473530512524e-10,
+    5.64189564831068821977e-1,
+    7.46321056442269912687e0,
+    4.86371970985681366614e1,
+    1.96520832956077098242e2,
+    5.26445194995477358631e2,
+    9.34528527171957607540e2,
+    1.02755188689515710272e3,
+    5.57535335369399327526e2,
+)
+_ERFC_Q = (
+    1.0,
+    1.32281951154744992508e1,
+    8.67072140885989742329e1,
+    3.54937778887819891062e2,
+    9.75708501743205489753e2,
+    1.82390916687909736289e3,
+    2.24633760818710981792e3,
+    1.65666309194161350182e3,
+    5.57535340817727675546e2,
+)
+
+
+def erf(x: ir.Value) -> ir.Value:
+    """The error function of an f64, to about 2 units in the last place; NaN of NaN."""
+    size = _math("absf", x)
+    square = arith.mulf(x, x)
+    inner = arith.mulf(x, arith.divf(_polynomial(square, _ERF_T), _polynomial(square, _ERF_U)))
+    # Where it is not chosen, the argument is kept where nothing overflows.
+    far = arith.minimumf(size, _constant(x, 8.0))
+    decay = _math("exp", arith.negf(arith.mulf(far, far)))
+    tail = arith.divf(arith.mulf(decay, _polynomial(far, _ERFC_P)), _polynomial(far, _ERFC_Q))
+    outer = _math("copysign", arith.subf(_constant(x, 1.0), tail), x)
+    near = arith.cmpf(arith.CmpFPredicate.ULE, size, _constant(x, 1.0))
+    return arith.select(near, inner, outer)
+
+
+def _polynomial(x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    total = _constant(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = arith.addf(arith.mulf(total, x), _constant(x, coefficient))
+    return total
+
+
+def _constant(like: ir.Value, value: float) -> ir.Value:
+    return arith.constant(like.type, value)
+
+
+def _math(name: str, *operands: ir.Value) -> ir.Value:
+    return ir.Operation.create(f"math.{name}", results=[operands[0].type], operands=list(operands)).results[0]

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Calls of PyTorch from the IR: a host function without a body -> a Python callable.
+
+pipelines/host_functions.py describes the attributes. Derivatives are PyTorch's own: a call with active operands records
+a tape with PyTorch's autograd, and the derivative plays it back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flambeau.dialects.bindings import ir
+
+HostCall = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What autograd needs to differentiate one call: its outputs with their history, and its active inputs."""
+
+    inputs: tuple[torch.Tensor, ...]
+    outputs: tuple[Any, ...]
+
+    def gradients(self, results: Sequence[int], cotangents: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The gradients of the inputs, zeros where there is none."""
+        # An output without a history, as eager's op may give at run time, passes nothing on.
+        seeded = [
+            (self.outputs[i], g)
+            for i, g in zip(results, cotangents, strict=True)
+            if self.outputs[i].requires_grad
+        ]
+        if not seeded:
+            return [torch.zeros_like(x) for x in self.inputs]
+        found = torch.autograd.grad(
+            [o for o, _ in seeded],
+            self.inputs,
+            [g for _, g in seeded],
+            allow_unused=True,
+            retain_graph=True,  # the caller's graph decides how often its backward may run
+        )
+        return [torch.zeros_like(x) if g is None else g for x, g in zip(self.inputs, found, strict=True)]
+
+
+def host_call(function: Any) -> HostCall:
+    """The callable of a host function without a body; it returns the list of the function's results."""
+    attributes = function.operation.attributes
+    if "autograd.vjp_of_results" in attributes:
+        results = list(ir.DenseI64ArrayAttr(attributes["autograd.vjp_of_results"]))
+        return lambda tape, *cotangents: tape.gradients(results, cotangents)
+    target = overload(ir.StringAttr(attributes["flambeau.target"]).value)
+    read = _arguments(target, ir.ArrayAttr(attributes["flambeau.arguments"]))
+    written = _indices(attributes, "flambeau.written")
+    strides = _strides(function)
+
+    def call(values: Sequence[Any]) -> list[Any]:
+        given = [v if s is None else _with_strides(v, s) for v, s in zip(values, strides, strict=True)]
+        for index in written:
+            given[index] = given[index].clone()
+        positional, keyword = read(given)
+        returned = target(*positional, **keyword)
+        results = (
+            list(returned) if isinstance(returned, list | tuple) else [] if returned is None else [returned]
+        )
+        return results + [given[i] for i in written]
+
+    active = _indices(attributes, "autograd.active")
+    if not active:
+        return lambda *values: call(values)
+
+    def taped(*values: Any) -> list[Any]:
+        inputs = list(values)
+        for index in active:
+            inputs[index] = values[index].detach().requires_grad_()
+        with torch.enable_grad():
+            outputs = call(inputs)
+        tape = Tape(tuple(inputs[i] for i in active), tuple(outputs))
+        return [*(o.detach() if isinstance(o, torch.Tensor) else o for o in outputs), tape]
+
+    return taped
+
+
+def overload(name: str) -> Any:
+    """`aten.add.Tensor` -> the callable torch.ops.aten.add.Tensor."""
+    namespace, packet, *rest = name.split(".")
+    return getattr(getattr(getattr(torch.ops, namespace), packet), rest[0] if rest else "default")
+
+
+def _indices(attributes: Any, name: str) -> list[int]:
+    return list(ir.DenseI64ArrayAttr(attributes[name])) if name in attributes else []
+
+
+def _strides(function: Any) -> list[list[int] | None]:
+    """The strides that each operand has in eager, where these matter to the op; None: as they come."""
+    attributes = function.operation.attributes
+    if "arg_attrs" not in attributes:
+        return [None for _ in function.type.inputs]
+    found = [ir.DictAttr(a) for a in ir.ArrayAttr(attributes["arg_attrs"])]
+    return [
+        list(ir.DenseI64ArrayAttr(a["flambeau.strides"])) if "flambeau.strides" in a else None for a in found
+    ]
+
+
+def _with_strides(value: torch.Tensor, strides: list[int]) -> torch.Tensor:
+    if list(value.stride()) == strides:
+        return value
+    return torch.empty_strided(value.shape, strides, dtype=value.dtype, device=value.device).copy_(value)
+
+
+# --- Arguments -------------------------------------------------------------------------------------------------------
+
+Read = Callable[[Sequence[Any]], Any]
+
+
+def _arguments(
+    target: Any, template: ir.ArrayAttr
+) -> Callable[[Sequence[Any]], tuple[list[Any], dict[str, Any]]]:
+    positional: list[Read] = []
+    keyword: dict[str, Read] = {}
+    for formal, attribute in zip(target._schema.arguments, template, strict=True):
+        if formal.kwarg_only:
+            keyword[formal.name] = _reader(attribute)
+        else:
+            positional.append(_reader(attribute))
+    return lambda values: ([r(values) for r in positional], {k: r(values) for k, r in keyword.items()})
+
+
+def _reader(attribute: ir.Attribute) -> Read:
+    """One argument from the operands' values."""
+    if isinstance(attribute, ir.ArrayAttr):
+        parts = [_reader(a) for a in attribute]
+        return lambda values: [part(values) for part in parts]
+    if isinstance(attribute, ir.StringAttr):
+        text = str(attribute.value).removeprefix("%")
+        index = int(text.removesuffix(".item"))
+        return (
+            (lambda values: values[index].item())
+            if text.endswith(".item")
+            else (lambda values: values[index])
+        )
+    constant = _constant(attribute)
+    return lambda values: constant
+
+
+def _constant(attribute: ir.Attribute) -> Any:
+    if isinstance(attribute, ir.UnitAttr):
+        return None
+    if isinstance(attribute, ir.DictAttr):
+        ((kind, value),) = ((named.name, named.attr) for named in attribute)
+        text = str(ir.StringAttr(value).value)
+        return text if kind == "str" else complex(text) if kind == "complex" else _TORCH[kind](text)
+    if isinstance(attribute, ir.BoolAttr):
+        return bool(attribute.value)
+    if isinstance(attribute, ir.IntegerAttr):
+        return int(attribute.value)
+    return float(ir.FloatAttr(attribute).value)
+
+
+_TORCH: dict[str, Callable[[str], Any]] = {
+    "device": torch.device,
+    "dtype": lambda text: getattr(torch, text),
+    "layout": lambda text: getattr(torch, text),
+    "memory_format": lambda text: getattr(torch, text),
+}
+
+
+def constant_attribute(value: Any) -> ir.Attribute:
+    """The attribute of an argument that is no tensor; TypeError for what cannot be written."""
+    if value is None:
+        return ir.UnitAttr.get()
+    if isinstance(value, bool):
+        return ir.BoolAttr.get(value)
+    if isinstance(value, int):
+        return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+    if isinstance(value, float):
+        return ir.FloatAttr.get(ir.F64Type.get(), value)
+    if isinstance(value, list | tuple):
+        return ir.ArrayAttr.get([constant_attribute(v) for v in value])
+    kinds = {
+        str: "str",
+        complex: "complex",
+        torch.device: "device",
+        torch.dtype: "dtype",
+        torch.layout: "layout",
+        torch.memory_format: "memory_format",
+    }
+    kind = kinds.get(type(value))
+    if kind is None:
+        raise TypeError(f"argument {value!r} cannot be passed to a call on the host")
+    return ir.DictAttr.get({kind: ir.StringAttr.get(str(value).removeprefix("torch."))})
