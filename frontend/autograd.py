@@ -53,7 +53,9 @@ class _Apply(torch.autograd.Function):
         # The caller's tensor is written after this returns; the backward needs what it was before.
         old = {i: arguments[i].clone() for i in written & saved_arguments}
         plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments]
-        if any(r.saved and r.dtype is None for r in facts.results):  # tapes, which hold what a host call was given
+        if any(
+            r.saved and r.dtype is None for r in facts.results
+        ):  # tapes, which hold what a host call was given
             for i in written:
                 plain[i] = old[i] if i in old else plain[i].clone()
         results = graph.forward(plain)

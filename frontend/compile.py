@@ -9,6 +9,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,22 @@ from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
 from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
+from flambeau.frontend.program_cache import Program, place_in_cache
 from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
 from flambeau.frontend.stage_check import CheckedGraph
 from flambeau.frontend.wrapper import CompiledGraph
+from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import file_location
 from flambeau.pipelines.pipelines import stage_passes
 from flambeau.pipelines.walk import operations
 from flambeau.pipelines.work import estimate_work
+from flambeau.runtime.artefact_cache import open_cache
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
-from flambeau.runtime.errors import BackendNotAvailableError
+from flambeau.runtime.errors import BackendNotAvailableError, LoadError
+from flambeau.runtime.iree_compiler import compile_module
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
@@ -179,9 +184,11 @@ class _Compilation:
 
     def executable(self) -> tuple[Call, Signature]:
         """The module as one callable over its forward's arguments, and the facts of the forward."""
+        if self.backend.target and self.backend.compile_fn is None:
+            return self.compiled()
         stop = self.backend.pipeline
         if stop in ("imported", "functional", "partitioned"):
-            self.count_ops(self.module)
+            count(self.ops_counted(self.module))
         if stop != "imported":
             self.run_passes(stage_passes("functional"))
         compile_fn = self.backend.compile_fn
@@ -194,48 +201,104 @@ class _Compilation:
                 )
             whole = {"graph": read_signature(functions_by_name(self.module)["graph"])}
             return functions_of_backend(compile_fn(self.module, whole), whole)["graph"], whole["graph"]
-        partitioner = {"partition": f"partitioner={self.options.partitioner}"}
-        self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
-        functions = functions_by_name(self.module)
-        facts = {name: read_signature(function) for name, function in functions.items()}
-        refuse_lost_gradients(facts)
-        if stop == "partitioned":
-            if compile_fn is not None:
-                linked = functions_of_backend(compile_fn(self.module, facts), facts)
-            else:
-                linked = {name: interpret(self.module, name)[0] for name in functions}
+        facts = self.partition()
+        if compile_fn is None:
+            linked = {name: interpret(self.module, name)[0] for name in facts}
+        elif stop == "partitioned":
+            linked = functions_of_backend(compile_fn(self.module, facts), facts)
         else:
-            linked = self.compiled(facts)
-        self.linked = linked
+            host, ops = self.split()
+            count(ops)
+            signatures = self.lower()
+            returned = compile_fn(self.module, signatures) if signatures else {}
+            linked = link(host, functions_of_backend(returned, signatures), facts)
         return differentiable(linked, facts), facts["forward"]
 
-    def compiled(self, facts: dict[str, Signature]) -> dict[str, Call]:
-        """The functions that `facts` names: compiled, but for the ops that cannot be."""
-        options = self.options
-        split = f"force-eager='{';'.join(options.force_eager)}' min-block-size={options.min_block_size}"
-        self.run_passes(stage_passes("split", {"split": split}))
-        host = take_host_part(self.module)
-        self.count_ops(host, self.module)
-        functions = functions_by_name(self.module)
-        compiled: dict[str, Call] = {}
-        if functions:
-            work = [estimate_work(function) for function in functions.values()]
-            signatures = {name: read_signature(function) for name, function in functions.items()}
-            self.run_passes(options.pipeline or stage_passes(self.backend.pipeline))
-            if self.backend.compile_fn is not None:
-                returned = self.backend.compile_fn(self.module, signatures)
-                compiled = functions_of_backend(returned, signatures)
+    def compiled(self) -> tuple[Call, Signature]:
+        """The same compiled by IREE, but for the ops that cannot be; from the cache, if that was done before."""
+        place = place_in_cache(self.module, self.backend, self.options)
+        kept = place.load() if place else None
+        if place:
+            self.journal.cache = "hit" if kept else "miss"
+            self.journal.step("cache")
+        if place and kept:
+            try:
+                loaded = self.load(kept)
+            except LoadError as error:
+                place.refuse(error)
             else:
-                from flambeau.runtime.iree_session import estimate_seconds
+                if self.folder or self.journal.keeps_ir:
+                    self.lowered()  # for those who want to see the IR after each pass
+                return loaded
+        program = self.lowered()
+        if functions_by_name(self.module):  # not all of it runs on the host
+            artefact = compile_module(
+                bytecode(self.module), self.backend, extra_flags=self.options.iree_flags
+            )
+            program = replace(program, artefact=artefact)
+            self.journal.step("iree")
+        if place:
+            place.store(program)
+        return self.load(program)
 
-                seconds = max(estimate_seconds(w.flops, w.bytes) for w in work)
-                compiled = load_compiled(
-                    bytecode(self.module), self.backend, signatures, options.iree_flags, seconds, self.journal
-                )
-        return link(host, compiled, facts)
+    def lowered(self) -> Program:
+        """What the passes make of the module, without an artefact yet; `self.module` is what it is to be made of."""
+        from flambeau.runtime.iree_session import estimate_seconds
 
-    def count_ops(self, *modules: Any) -> None:
-        """Count the ops that run on the host and the others; UnsupportedGraphError if none may run there."""
+        self.run_passes(stage_passes("functional"))
+        self.partition()
+        host, ops = self.split()
+        work = [estimate_work(function) for function in functions_by_name(self.module).values()]
+        seconds = max((estimate_seconds(w.flops, w.bytes) for w in work), default=0.0)
+        self.lower()
+        return Program(bytecode(host), None, seconds, ops)
+
+    def load(self, program: Program) -> tuple[Call, Signature]:
+        """A program's functions as one callable, and the facts of the forward."""
+        with self.module.context, ir.Location.unknown():
+            host = ir.Module.parse(program.host)
+        signatures = {f.name.value: read_signature(f) for f in fn.functions(host, declarations=True)}
+        compiled: dict[str, Call] = {}
+        if program.artefact is not None:
+            self.journal.artefact = program.artefact
+            of_artefact = {name: signatures[name] for name in program.artefact.functions}
+            compiled = load_compiled(
+                program.artefact,
+                self.backend,
+                of_artefact,
+                program.seconds,
+                open_cache(self.options.cache_dir),
+            )
+            self.journal.step("load")
+        count(program.ops)
+        facts = {name: signatures[name] for name in ("forward", "backward") if name in signatures}
+        return differentiable(link(host, compiled, facts), facts), facts["forward"]
+
+    def partition(self) -> dict[str, Signature]:
+        """Go on from values only to `@forward` and `@backward`; their facts."""
+        partitioner = {"partition": f"partitioner={self.options.partitioner}"}
+        self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
+        facts = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
+        refuse_lost_gradients(facts)
+        return facts
+
+    def split(self) -> tuple[Any, dict[str, int]]:
+        """Take what runs on the host out of the module; that part, and how many ops run where."""
+        names = ";".join(self.options.force_eager)
+        options = f"force-eager='{names}' min-block-size={self.options.min_block_size}"
+        self.run_passes(stage_passes("split", {"split": options}))
+        host = take_host_part(self.module)
+        return host, self.ops_counted(host, self.module)
+
+    def lower(self) -> dict[str, Signature]:
+        """Lower the functions that are left, if any; their facts."""
+        signatures = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
+        if signatures:
+            self.run_passes(self.options.pipeline or stage_passes(self.backend.pipeline))
+        return signatures
+
+    def ops_counted(self, *modules: Any) -> dict[str, int]:
+        """Counts of the ops that run on the host and of the others; UnsupportedGraphError if none may run there."""
         on_host = [op for module in modules for op in host_functions.ops_on_host(module)]
         refused = [op for op in on_host if not op.chosen]
         if refused and self.options.fallback == "error":
@@ -246,8 +309,8 @@ class _Compilation:
                 first.name + others, place and place[:2], f"it would run on the host: {first.reason}"
             )
         all_ops = sum(op.name in OPS for module in modules for op in operations(module))
-        counters.add("ops.fallback", len(on_host))
-        counters.add("ops.native", all_ops - sum(op.name in OPS for op in on_host))
+        native = all_ops - sum(op.name in OPS for op in on_host)
+        return {"ops.native": native, "ops.fallback": len(on_host)}
 
     def differentiates(self) -> bool:
         """Whether some argument requires a gradient."""
@@ -272,6 +335,12 @@ class _Compilation:
             Path(self.folder / f"{index:02d}_{name}.mlir").write_text(
                 module.operation.get_asm(enable_debug_info=True)
             )
+
+
+def count(numbers: Mapping[str, int]) -> None:
+    """Add to the counters."""
+    for name, number in numbers.items():
+        counters.add(name, number)
 
 
 def _refuse_overlap(fallback: str, written: str, other: str) -> None:

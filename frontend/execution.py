@@ -15,13 +15,14 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.autograd import Differentiable, Execute
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
-from flambeau.frontend.journal import Journal
 from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
 from flambeau.pipelines.control_flow import all_branches
 from flambeau.runtime import interpreter
+from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
+from flambeau.runtime.iree_compiler import Artefact
 
 Call = Execute
 
@@ -148,26 +149,22 @@ def link(host: Any, compiled: Mapping[str, Execute], facts: Mapping[str, Signatu
 
 
 def load_compiled(
-    asm: str | bytes,
+    artefact: Artefact,
     backend: Backend,
-    facts: dict[str, Signature],
-    flags: Sequence[str],
-    estimated_seconds: float | None,
-    journal: Journal,
+    facts: Mapping[str, Signature],
+    estimated_seconds: float,
+    cache: ArtefactCache,
 ) -> dict[str, Execute]:
-    """Compile a lowered module with IREE and load it; its functions as callables, by name.
+    """Load an artefact; those of its functions that `facts` describes as callables, by name.
+
+    LoadError if IREE refuses it.
 
     `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking.
     """
     from flambeau.runtime.executable import ResultSpec
-    from flambeau.runtime.iree_compiler import compile_module
     from flambeau.runtime.iree_session import load
 
-    artefact = compile_module(asm, backend, extra_flags=flags)
-    journal.artefact = artefact
-    journal.step("iree")
-    executable = load(artefact, backend, estimated_seconds=estimated_seconds)
-    journal.step("load")
+    executable = load(artefact, backend, estimated_seconds=estimated_seconds, cache=cache)
 
     def function(name: str, signature: Signature) -> Execute:
         call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])

@@ -69,6 +69,13 @@ def import_graph(captured: CapturedGraph, context: ir.Context) -> ir.Module:
     return module
 
 
+_SIZE_CHECKS = (
+    torch.ops.aten._assert_scalar.default,
+    torch.ops.aten.sym_constrain_range.default,
+    torch.ops.aten.sym_constrain_range_for_size.default,
+)
+
+
 class Importer(AtenImporter):
     """One import under way: arguments are nodes, SymInts, and Python values."""
 
@@ -296,6 +303,8 @@ class Importer(AtenImporter):
             made: NodeRecord = node.meta[NODE_RECORD]
             values = import_cond(self, node)
             return [self._entity(made, v, t) for v, t in zip(values, made.results, strict=True)]
+        if isinstance(result, torch.SymBool) or node.target in _SIZE_CHECKS:
+            return None  # checks of sizes that depend on data: the op that made them has decided
         if not isinstance(node.target, OpOverload):
             raise UnsupportedGraphError(str(node.target), user_location(node), "it has no op in the dialect")
         record: NodeRecord = node.meta[NODE_RECORD]
@@ -477,6 +486,8 @@ class Importer(AtenImporter):
         results: list[Any] = []
         fresh = iter(own)
         schema = target._schema
+        if not schema.returns:
+            return None
         for returned, tensor in zip(schema.returns, record.results, strict=True):
             alias = returned.alias_info
             if alias is not None and alias.is_write:

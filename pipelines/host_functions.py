@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Functions that run on the host, by PyTorch: how ops outside the dialect, and derivatives without a rule, stand in the IR.
+"""Functions that run on the host, by PyTorch: how ops outside the dialect, and their derivatives, stand in the IR.
 
 A private `func.func` without a body is one call of PyTorch. Its attributes say which:
 
@@ -118,7 +118,7 @@ def differentiable_results(op: ir.Operation, function: Any) -> list[ir.Value]:
 
 
 def with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Operation:
-    """Replace a call of a host function by one that also returns a tape, for the derivative by the `active` operands."""
+    """Replace a call of a host function by one that also returns a tape, to differentiate by the `active` operands."""
     type_ = function.type
     results = [*type_.results, TapeType.get()]
     attributes = {k: function.operation.attributes[k] for k in function.operation.attributes}
@@ -141,9 +141,7 @@ def has_tape(op: ir.Operation) -> bool:
     return op.name == "func.call" and any(isinstance(r.type, TapeType) for r in op.results)
 
 
-def call_vjp(
-    op: ir.Operation, incoming: Sequence[ir.Value | None]
-) -> Iterator[tuple[ir.Value, ir.Value]]:
+def call_vjp(op: ir.Operation, incoming: Sequence[ir.Value | None]) -> Iterator[tuple[ir.Value, ir.Value]]:
     """Call the derivative of a taped call at the insertion point; yields its active operands with their gradients."""
     function = callee(op)
     assert function is not None
@@ -155,7 +153,9 @@ def call_vjp(
         if name in function.operation.attributes:
             attributes[name] = function.operation.attributes[name]
     base = function.name.value.replace("_taped", "_vjp")
-    name = declare(_module_of(op).body, base, [o.type for o in operands], [a.type for a in active], attributes)
+    name = declare(
+        _module_of(op).body, base, [o.type for o in operands], [a.type for a in active], attributes
+    )
     yield from zip(active, call(name, [a.type for a in active], operands).results, strict=True)
 
 
@@ -174,9 +174,7 @@ class HostOp:
 
 def ops_on_host(module: Any) -> Iterator[HostOp]:
     """The ops of a module that run on the host: calls of PyTorch, and what `split` left there."""
-    declared = {
-        f.name.value: f for f in fn.functions(module, declarations=True) if is_host_function(f)
-    }
+    declared = {f.name.value: f for f in fn.functions(module, declarations=True) if is_host_function(f)}
     for function in fn.functions(module):
         for op in fn.operations(fn.entry_block(function)):
             if REASON in op.attributes:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The pass split: functions with ops that cannot be compiled -> compiled segments, called from what runs on the host.
 
-A value's level is the number of times that its computation changes over from the host. Ops of one level are one segment:
-as large as it can be, because it waits for the host no earlier than it must.
+A value's level is the number of times that its computation comes over from the host. Ops of one level are one
+segment: as large as it can be, because it waits for the host no earlier than it must.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ class Split:
     """Take the ops that cannot be compiled, and those that are not to be, out of the functions that are compiled.
 
     A function with such ops becomes a host function, which the interpreter runs; what lies between them becomes
-    functions `@<name>_segment_<k>`. Other functions stay as they are. `force-eager`: names of ops that stay on the host,
-    separated by `;`. `min-block-size`: how many ops a segment must have to be worth a call; smaller ones stay
+    functions `@<name>_segment_<k>`. Other functions stay as they are. `force-eager`: names of ops that stay on the
+    host, separated by `;`. `min-block-size`: how many ops a segment must have to be worth a call; smaller ones stay
     on the host.
     """
 
@@ -84,7 +84,7 @@ class _Splitting:
         self._producer = {result: op for op in ops for result in op.results}
 
     def _levels(self) -> dict[ir.Operation, int]:
-        """See the module docstring. Calls of PyTorch keep their order: they may have effects, or draw random numbers."""
+        """See the module docstring. Calls of PyTorch keep their order: they may have effects or draw random numbers."""
         level: dict[ir.Operation, int] = {}
         made_by: dict[ir.Value, ir.Operation] = {}
         last_call = 0
@@ -199,7 +199,7 @@ class _Splitting:
 
 
 def _free_ops(ops: Iterable[ir.Operation], on_host: set[ir.Operation]) -> set[ir.Operation]:
-    """What is made again where it is used: constants, sizes of what is no segment's result, index arithmetic on these."""
+    """What is made where it is used: constants, sizes of what is no segment's result, index arithmetic on these."""
     free: set[ir.Operation] = set()
     computed: set[ir.Value] = set()  # by some segment
     for op in ops:

@@ -123,8 +123,8 @@ class MobileNet(nn.Module):
         (576, 96, 5, 1, "hardswish", True),
         (576, 96, 5, 1, "hardswish", True),
     )
-    # A block of each kind, narrow. No relu6 before a depthwise convolution: batch norm after it undoes any scale, so that
-    # the gradient of the scale before it is nothing but rounding errors.
+    # A block of each kind, narrow. No relu6 before a depthwise convolution: batch norm after it undoes any scale, so
+    # that the gradient of the scale before it is nothing but rounding errors.
     TINY = (
         (16, 16, 3, 1, "relu6", False),
         (48, 24, 3, 2, "hardswish", False),
