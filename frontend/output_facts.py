@@ -211,6 +211,12 @@ def is_dense(tensor: TensorRecord) -> bool:
     return True
 
 
+_ANY_SIZE = 7919  # of a size that depends on data: a number that no other size is
+
+
 def _hint(size: int | torch.SymInt) -> int:
     """A size at the traced inputs; only properties that hold for all sizes are decided with it."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    hint = size.node.hint
+    return _ANY_SIZE if hint is None else int(hint)
