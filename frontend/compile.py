@@ -212,6 +212,7 @@ class _Compilation:
             signatures = self.lower()
             returned = compile_fn(self.module, signatures) if signatures else {}
             linked = link(host, functions_of_backend(returned, signatures), facts)
+        self.linked = linked
         return differentiable(linked, facts), facts["forward"]
 
     def compiled(self) -> tuple[Call, Signature]:
@@ -272,7 +273,8 @@ class _Compilation:
             self.journal.step("load")
         count(program.ops)
         facts = {name: signatures[name] for name in ("forward", "backward") if name in signatures}
-        return differentiable(link(host, compiled, facts), facts), facts["forward"]
+        self.linked = link(host, compiled, facts)
+        return differentiable(self.linked, facts), facts["forward"]
 
     def partition(self) -> dict[str, Signature]:
         """Go on from values only to `@forward` and `@backward`; their facts."""

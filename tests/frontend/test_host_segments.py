@@ -132,5 +132,7 @@ def test_strict_compilation_names_op_and_line() -> None:
         return torch.special.i0(x) + 1
 
     line = f.__code__.co_firstlineno + 1
-    with pytest.raises(BackendCompilerFailed, match=rf"(?s)test_host_segments\.py:{line}.*aten\.i0.*on the host"):
+    with pytest.raises(
+        BackendCompilerFailed, match=rf"(?s)test_host_segments\.py:{line}.*aten\.i0.*on the host"
+    ):
         flambeau.compile(f, options={"fallback": "error"})(torch.ones(2))
