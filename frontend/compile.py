@@ -7,6 +7,7 @@ eager, counted.
 
 import itertools
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -127,12 +128,25 @@ def compile_graph(
         counters.add("graphs.eager")
         warnings.warn(
             f"graph {number} runs in eager, because it cannot be compiled for backend {backend.name!r}: {error}\n"
-            'compile with options={"fallback": "error"} to get this as an exception',
+            f'compile with options={{"fallback": "error"}} to get this as an exception{_reproducer(journal)}',
             FlambeauWarning,
             stacklevel=2,
         )
         _LOG.info("why graph %d runs in eager", number, exc_info=error)
         return gm.forward
+
+
+def _reproducer(journal: Journal) -> str:
+    """Write the graph as imported to a file; a line that names it, empty where no IR can be had."""
+    if journal.captured is None:
+        return ""
+    try:
+        module = import_graph(journal.captured, create_context())
+        path = Path(tempfile.mkdtemp(prefix="flambeau-")) / f"graph_{journal.number}.mlir"
+        path.write_text(module.operation.get_asm(enable_debug_info=True))
+    except (UnsupportedGraphError, OSError):
+        return ""
+    return f"\nthe graph as imported is in {path}"
 
 
 class _Compilation:

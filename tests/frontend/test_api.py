@@ -229,6 +229,15 @@ def test_fallback_to_eager_is_right_counted_and_warned_about_once() -> None:
     assert flambeau.counters["graphs.eager"] == before + 1
 
 
+def test_a_graph_that_iree_refuses_runs_in_eager_and_leaves_its_ir() -> None:
+    x = torch.ones(3)
+    compiled = flambeau.compile(double, options={"iree_flags": ["--no-such-flag"]})
+    with pytest.warns(flambeau.FlambeauWarning, match="the graph as imported is in") as caught:
+        close(compiled(x), double(x), "output")
+    path = Path(str(caught[0].message).rpartition(" is in ")[2])
+    assert "func.func @graph" in path.read_text()
+
+
 def test_fallback_error_names_op_and_line() -> None:
     line = unsupported.__code__.co_firstlineno + 1
     with pytest.raises(BackendCompilerFailed, match=rf"(?s)test_api\.py:{line}.*linalg_eigh") as caught:
