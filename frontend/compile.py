@@ -318,12 +318,15 @@ class _Compilation:
         on_host = [op for module in modules for op in host_functions.ops_on_host(module)]
         refused = [op for op in on_host if not op.chosen]
         if refused and self.options.fallback == "error":
-            first = refused[0]
+            by_name: dict[str, host_functions.HostOp] = {}
+            for op in refused:
+                by_name.setdefault(op.name, op)
+            first, *others = by_name.values()
             place = file_location(first.location)
-            others = f", and {len(refused) - 1} more ops" if len(refused) > 1 else ""
-            raise UnsupportedGraphError(
-                first.name + others, place and place[:2], f"it would run on the host: {first.reason}"
-            )
+            reason = f"it would run on the host: {first.reason}"
+            if others:
+                reason += f" (and so would {', '.join(op.name for op in others)})"
+            raise UnsupportedGraphError(first.name, place and place[:2], reason)
         all_ops = sum(op.name in OPS for module in modules for op in operations(module))
         native = all_ops - sum(op.name in OPS for op in on_host)
         return {"ops.native": native, "ops.fallback": len(on_host)}
