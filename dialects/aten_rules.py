@@ -243,10 +243,11 @@ def _squeeze(importer: "AtenImporter", self: Any, dim: int | Sequence[int] | Non
 def _select(importer: "AtenImporter", self: Any, dim: int, index: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
-    return b.select(value, dim, _nonnegative(importer, index, value, dim))
+    return b.select(value, dim, nonnegative(importer, index, value, dim))
 
 
-def _nonnegative(importer: "AtenImporter", index: Any, value: ir.Value, dim: int) -> int | ir.Value:
+def nonnegative(importer: "AtenImporter", index: Any, value: ir.Value, dim: int) -> int | ir.Value:
+    """An index into a dim, counted from its start."""
     position = importer.size(index)
     if not isinstance(position, int):
         return position  # a size: never negative
@@ -267,7 +268,7 @@ def _slice_of(
     importer: "AtenImporter", value: ir.Value, dim: int, start: Any, end: Any, step: int
 ) -> ir.Value:
     size = b.size(value, dim)
-    first, last = _slice_bounds(importer, size, start, end)
+    first, last = slice_bounds(importer, size, start, end)
     if (
         step == 1
         and isinstance(first, int)
@@ -278,7 +279,7 @@ def _slice_of(
     return b.slice(value, dim, first, last, step)
 
 
-def _slice_bounds(importer: "AtenImporter", size: int | ir.Value, start: Any, end: Any) -> tuple[Any, Any]:
+def slice_bounds(importer: "AtenImporter", size: int | ir.Value, start: Any, end: Any) -> tuple[Any, Any]:
     """The bounds of a slice of a dim: 0 <= start <= end <= size."""
     first = _clamped(importer, 0 if start is None else start, size)
     last = _clamped(importer, _END if end is None else end, size)
@@ -307,7 +308,7 @@ def _clamped(importer: "AtenImporter", bound: Any, size: int | ir.Value) -> int 
 def _narrow(importer: "AtenImporter", self: Any, dim: int, start: Any, length: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
-    first = _nonnegative(importer, start, value, dim)
+    first = nonnegative(importer, start, value, dim)
     return b.slice(value, dim, first, b.add_sizes(first, importer.size(length)), 1)
 
 
@@ -364,7 +365,7 @@ def _slice_scatter(
 ) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
-    first, last = _slice_bounds(importer, b.size(value, dim), start, end)
+    first, last = slice_bounds(importer, b.size(value, dim), start, end)
     return b.slice_scatter(value, importer.value(src), dim, first, last, step)
 
 
@@ -372,7 +373,7 @@ def _slice_scatter(
 def _select_scatter(importer: "AtenImporter", self: Any, src: Any, dim: int, index: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
-    return b.select_scatter(value, importer.value(src), dim, _nonnegative(importer, index, value, dim))
+    return b.select_scatter(value, importer.value(src), dim, nonnegative(importer, index, value, dim))
 
 
 @imports("aten.diag_embed.default")
@@ -443,9 +444,41 @@ def _along(importer: "AtenImporter", self: Any, dim: int, index: Any) -> tuple[i
     return value, dim % max(_rank(value), 1), b.cast(importer.value(index), element_type("int64"))
 
 
+def _line(value: ir.Value) -> ir.Value:
+    """A tensor of rank 0 as one of rank 1, which is what ops along a dim take it for."""
+    return value if _rank(value) else b.view(value, [1])
+
+
+@imports("aten.index_select.default")
+def _index_select(importer: "AtenImporter", self: Any, dim: int, index: Any) -> ir.Value:
+    value, dim, positions = _along(importer, self, dim, index)
+    chosen = b.index_select(_line(value), dim, _line(positions))
+    return chosen if _rank(value) else b.view(chosen, [])
+
+
+@imports("aten.index_add.default", "aten.index_copy.default")
+def _index_write(
+    importer: "AtenImporter", self: Any, dim: int, index: Any, source: Any, alpha: Any = 1
+) -> ir.Value:
+    value, dim, positions = _along(importer, self, dim, index)
+    source = _line(importer.value(source))
+    write = b.index_add if "index_add" in str(importer.target) else b.index_copy
+    written = write(_line(value), dim, _line(positions), source if alpha == 1 else b.mul(source, alpha))
+    return written if _rank(value) else b.view(written, [])
+
+
+@imports("aten.index_fill.int_Scalar")
+def _index_fill(importer: "AtenImporter", self: Any, dim: int, index: Any, value: Any) -> ir.Value:
+    old, dim, positions = _along(importer, self, dim, index)
+    filled = b.index_fill(_line(old), dim, _line(positions), value)
+    return filled if _rank(old) else b.view(filled, [])
+
+
 def _source(importer: "AtenImporter", src: Any, index: ir.Value) -> ir.Value:
     """The part of a scatter's source that the index covers."""
     source = importer.value(src)
+    if _rank(source) != _rank(index):
+        return b.view(b.slice(_line(source), 0, 0, 1, 1), b.sizes(index))
     for dim in range(_rank(index)):
         if shape_of(source)[dim] != shape_of(index)[dim] or DYNAMIC in (shape_of(source)[dim],):
             source = b.slice(source, dim, 0, b.size(index, dim), 1)
@@ -524,6 +557,12 @@ def _sum(
     name = str(importer.target).split(".")[1]
     value = b.cast(importer.value(self), importer.result_type().element_type)
     return getattr(b, name)(value, _dims(dim, _rank(value)), keepdim)
+
+
+@imports("aten.count_nonzero.default", "aten.count_nonzero.dim_IntList")
+def _count_nonzero(importer: "AtenImporter", self: Any, dim: Any = None) -> ir.Value:
+    value = importer.value(self)
+    return b.count_nonzero(value, _dims(dim, _rank(value)))
 
 
 @imports("aten._softmax.default", "aten._log_softmax.default", "aten.softmax.int", "aten.log_softmax.int")

@@ -18,9 +18,11 @@ from typing import Any
 import torch
 import torch.utils._pytree as pytree
 from torch import fx
+from torch._C._dynamo.guards import compute_overlapping_tensors
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.exc import UserError
-from torch._guards import TracingContext
+from torch._guards import StorageOverlap, TracingContext
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -50,8 +52,11 @@ from flambeau.frontend.fake_inputs import (
     new_fake_mode,
     readable_source,
 )
+from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps, kept_whole
 from flambeau.frontend.isolation import as_current_fake_mode, isolated, thread_state_restored
+from flambeau.frontend.loops import LOOPS
 from flambeau.frontend.recorder import Recorder, TraceState
+from flambeau.frontend.shared_memory import SharedMemory, written_together
 from flambeau.frontend.signature import (
     NODE_RECORD,
     CapturedGraph,
@@ -69,6 +74,7 @@ from flambeau.frontend.signature import (
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _ATTENTION_CALLS = (torch.nn.functional.scaled_dot_product_attention, _ATTENTION, _ATTENTION.overloadpacket)
+_TAKE_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _DROPOUT_CALLS = (torch.dropout, torch.ops.aten.dropout.default, torch.ops.aten.dropout)
 _RECURRENT_CALLS = (
     *(torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu),
@@ -93,10 +99,16 @@ _TRACING_LIMITS = (
 )
 
 
-def capture_dynamo_graph(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> CapturedGraph:
+def capture_dynamo_graph(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    forced: ForcedOps = NOT_FORCED,
+    shared: SharedMemory | None = None,
+) -> CapturedGraph:
     """Capture the graph that TorchDynamo hands to a backend; call it from inside the backend.
 
-    `example_inputs` are the caller's real tensors (and SymInts): only their metadata is read.
+    `example_inputs` are the caller's real tensors (and SymInts): only their metadata is read. `forced` ops are kept
+    whole. `shared`: inputs that are merged, so that the captured graph takes their bases.
     """
     context = TracingContext.try_get()
     if context is None or context.fake_mode is None:
@@ -108,15 +120,44 @@ def capture_dynamo_graph(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> C
     fake_mode = new_fake_mode(context.fake_mode.shape_env)
     sources = [dynamo_source(node) for node in gm.graph.nodes if node.op == "placeholder"]
     names = [readable_source(source) for source in sources]
-    kinds = [input_kind(value, source) for value, source in zip(example_inputs, sources, strict=True)]
+    values = example_inputs
+    if shared is not None:
+        values = shared.merged(example_inputs) or ()
+        sources, names = shared.merged_facts(sources), shared.merged_facts(names)
+    kinds = [input_kind(value, source) for value, source in zip(values, sources, strict=True)]
     with isolated(), as_current_fake_mode(context, fake_mode):
         fakes = [
             fake_of_dynamo_input(fake_mode, context, value, name)
-            for value, name in zip(example_inputs, names, strict=True)
+            for value, name in zip(values, names, strict=True)
         ]
-        trace = _Trace(fake_mode)
+        trace = _Trace(fake_mode, forced)
         trace.state.stack_trace = ""  # Python's stack is Dynamo's here; the user's lines are in the nodes
-        return trace.capture(lambda *args: _GraphInterpreter(gm, trace).run(*args), fakes, names, kinds)
+
+        def run(*args: Any) -> Any:
+            return _GraphInterpreter(gm, trace).run(*(args if shared is None else shared.split(args)))
+
+        captured = trace.capture(run, fakes, names, kinds)
+    if shared is None:
+        _guard_overlaps(context, gm, captured, example_inputs)
+    return captured
+
+
+def _guard_overlaps(
+    context: TracingContext, gm: fx.GraphModule, captured: CapturedGraph, example_inputs: Sequence[Any]
+) -> None:
+    """Let TorchDynamo compile again when other inputs overlap than do now, among those that share written memory.
+
+    Its check takes all of them to be in one storage. What it does not notice, the runtime wrapper does.
+    """
+    graph_args = [node.meta.get("grapharg") for node in gm.graph.nodes if node.op == "placeholder"]
+    for positions in written_together(captured):
+        if any(graph_args[p] is None for p in positions):
+            continue
+        met = compute_overlapping_tensors([example_inputs[p] for p in positions], symbolic=False)
+        sources = [graph_args[p].source for p in positions]
+        apart = [source for i, source in enumerate(sources) if i not in met]
+        guard = StorageOverlap([source for i, source in enumerate(sources) if i in met], apart)
+        context.guards_context.aotautograd_guards.append(guard)
 
 
 def capture(
@@ -209,8 +250,9 @@ class _TracedGraph:
 class _Trace:
     """One capture under way: its fake mode, what its graphs share, and the recorders of the graphs being traced."""
 
-    def __init__(self, fake_mode: FakeTensorMode) -> None:
+    def __init__(self, fake_mode: FakeTensorMode, forced: ForcedOps = NOT_FORCED) -> None:
         self.fake_mode = fake_mode
+        self._forced = forced
         self.state = TraceState()
         self._recorders: list[Recorder] = []
 
@@ -289,6 +331,7 @@ class _Trace:
                 thread_state_restored(),
                 self.fake_mode,
                 enable_python_dispatcher(),
+                kept_whole(self._forced.overloads, self.forced_call),
                 fx_traceback.preserve_node_meta(),
             ):
                 module = make_fx(traced)(*fakes)
@@ -362,6 +405,34 @@ class _Trace:
 
         return _Whole.apply(emit, "upsampling", x)  # type: ignore[no-untyped-call]
 
+    def forced_call(
+        self, overload: OpOverload, opened: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """A composite op as one node, which PyTorch will run; `opened` takes it apart."""
+        if get_proxy_mode() is None:
+            return opened(*args, **kwargs)
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # in vmap, torch.func.grad
+            reason = "force_eager names it, but it runs inside of a transformation of torch.func"
+            raise UnsupportedGraphError(str(overload), self.state.location, reason)
+        leaves, spec = pytree.tree_flatten((tuple(args), kwargs))
+        positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        with self.only_fake(), torch.no_grad():
+            example = opened(*args, **kwargs)
+        results = example if isinstance(example, list | tuple) else (example,)
+        given = {leaves[i].untyped_storage()._cdata for i in positions}
+        if any(r.untyped_storage()._cdata in given for r in results if isinstance(r, torch.Tensor)):
+            return opened(*args, **kwargs)  # it returns what it got: dropout in evaluation
+        grad_enabled = torch.is_grad_enabled()
+
+        def emit(*tensors: torch.Tensor) -> Any:
+            for position, tensor in zip(positions, tensors, strict=True):
+                leaves[position] = tensor
+            node_args, node_kwargs = pytree.tree_unflatten(leaves, spec)
+            result = tuple(results) if isinstance(example, list | tuple) else example
+            return self.recorder.emit(overload, node_args, node_kwargs, result, grad_enabled)
+
+        return _Whole.apply(emit, str(overload), *(leaves[i] for i in positions))  # type: ignore[no-untyped-call]
+
     def user_function(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """A custom autograd.Function as one node that holds its forward and its backward as ATen graphs."""
         forward, backward, *operands = args
@@ -418,6 +489,44 @@ class _Trace:
             found = _Whole.apply(results, "torch.cond", *operands)  # type: ignore[no-untyped-call]
         arguments = (predicate, graphs[0].module, graphs[1].module, tuple(operands))
         return self.recorder.emit(_COND, arguments, {}, found, torch.is_grad_enabled())
+
+    def loop(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A loop operator as one node that holds its bodies as ATen graphs."""
+        loop = LOOPS[target]
+        bodies, groups = args[: loop.bodies], [tuple(group) for group in args[loop.bodies :]]
+        if any(kwargs.values()):
+            raise UnsupportedGraphError(str(target), self.state.location, "it writes what it takes")
+        if any(not isinstance(v, torch.Tensor | torch.SymInt | int) for group in groups for v in group):
+            raise UnsupportedGraphError(
+                str(target), self.state.location, "it takes more than tensors and ints"
+            )
+        grad_enabled = torch.is_grad_enabled()
+        tensors = [v for group in groups for v in group if isinstance(v, torch.Tensor)]
+        # What is carried may get its history on the way.
+        history = grad_enabled and any(t.requires_grad for t in tensors)
+        with self.only_fake():
+            inputs = [
+                v.detach().requires_grad_(history and v.is_floating_point())
+                if isinstance(v, torch.Tensor)
+                else v
+                for v in loop.inputs(*groups)
+            ]
+            graphs = [self._inner_graph(body, inputs, differentiated=True) for body in bodies]
+        outputs = graphs[-1].values
+        reason = _why_not_looped(inputs[: len(groups[0])] if loop.carries else [], outputs)
+        if reason:
+            raise UnsupportedGraphError(str(target), self.state.location, reason)
+        tracer = self.recorder.tracer
+        for graph in graphs:
+            tracer.root.register_module(tracer.get_fresh_qualname(f"{target}_body_"), graph.module)
+
+        def results(*_: Any) -> tuple[Any, ...]:
+            return tuple(loop.results(*groups, outputs))
+
+        with self.only_fake():
+            found = _Whole.apply(results, str(target), *tensors)  # type: ignore[no-untyped-call]
+        arguments = (*(graph.module for graph in graphs), *groups)
+        return self.recorder.emit(target, arguments, {}, found, grad_enabled)
 
     def checkpoint(self, body: fx.GraphModule, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """A checkpointed region, opened: its nodes carry `recompute` and `ac_graph_id` in their meta."""
@@ -484,10 +593,15 @@ class _GraphInterpreter(fx.Interpreter):
             return self._trace.user_function(args, kwargs)
         if target is _COND:
             return self._trace.cond(*args, **kwargs)
+        if target in LOOPS:
+            return self._trace.loop(target, args, kwargs)
         if target is _CHECKPOINT:
             return self._trace.checkpoint(args[0], args[1:], kwargs)
         if target is _WRAP and isinstance(args[0], fx.GraphModule):
             return _GraphInterpreter(args[0], self._trace).run(*args[1:])
+        if target is torch._C._autograd._get_data_attr:  # type: ignore[attr-defined]
+            with self._trace.recorder.user_detaches():
+                return super().call_function(target, args, kwargs)
         for body in pytree.tree_leaves((args, kwargs)):
             if isinstance(body, fx.GraphModule):
                 _refuse_unseen_autograd(body, str(target), self._trace.state.location)
@@ -510,6 +624,9 @@ class _KeepWhole(TorchFunctionMode):
         self._trace.state.call_grad_enabled = torch.is_grad_enabled()
         # torch.autocast(cache_enabled=True) turns the cache on, which would hand out casts that another trace made.
         torch.set_autocast_cache_enabled(False)
+        if func == _TAKE_DATA:
+            with self._trace.recorder.user_detaches():
+                return func(*args, **kwargs)
         if func in _ATTENTION_CALLS:
             return self._trace.attention(args, kwargs)
         if func in _DROPOUT_CALLS:
@@ -634,6 +751,24 @@ def _common_outputs(graphs: Sequence[_TracedGraph], location: Location | None) -
             str(_COND), location, "its branches return something else than tensors of equal sizes and strides"
         )
     return graphs[0].values
+
+
+def _why_not_looped(carried: Sequence[Any], outputs: Sequence[Any]) -> str:
+    """What is wrong with what a body returns: the next `carried` values, then tensors. Empty if nothing is."""
+    if len(outputs) < len(carried) or not all(map(_equal_types, carried, outputs)):
+        return "its body returns other sizes or dtypes than it takes"
+    if not all(isinstance(v, torch.Tensor) for v in outputs[len(carried) :]):
+        return "its body returns something else than tensors"
+    return ""
+
+
+def _equal_types(value: Any, other: Any) -> bool:
+    """Whether two fakes are numbers, or tensors of one dtype and of sizes that are equal in this call: a guard."""
+    if not isinstance(value, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return isinstance(value, torch.Tensor) == isinstance(other, torch.Tensor)
+    if value.dtype != other.dtype or value.dim() != other.dim():
+        return False
+    return all(str(a) == str(b) or a == b for a, b in zip(value.shape, other.shape, strict=True))
 
 
 def _refuse_inner_gradient(what: str) -> Any:

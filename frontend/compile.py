@@ -9,7 +9,7 @@ import itertools
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import fx
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
+from flambeau.frontend.autograd import GradientGraph, SecondDerivativeError
 from flambeau.frontend.capture import capture_dynamo_graph
 from flambeau.frontend.execution import (
     Call,
@@ -35,28 +36,36 @@ from flambeau.frontend.execution import (
     take_host_part,
 )
 from flambeau.frontend.facts import Signature, read_signature
+from flambeau.frontend.force_eager import forced_ops
+from flambeau.frontend.freezing import Frozen
 from flambeau.frontend.importer import import_graph
 from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
 from flambeau.frontend.program_cache import Program, place_in_cache
+from flambeau.frontend.refused_lines import refused_line
+from flambeau.frontend.shared_memory import shared_memory
 from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
 from flambeau.frontend.stage_check import CheckedGraph
-from flambeau.frontend.wrapper import CompiledGraph
+from flambeau.frontend.wrapper import CompiledGraph, GraphOfBases
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import file_location
+from flambeau.pipelines.errors import file_location, source_line
+from flambeau.pipelines.force_eager import ForceEager, can_be_forced
 from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.registry import Pass
 from flambeau.pipelines.walk import operations
 from flambeau.pipelines.work import estimate_work
 from flambeau.runtime.artefact_cache import open_cache
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
-from flambeau.runtime.errors import BackendNotAvailableError, LoadError
+from flambeau.runtime.errors import BackendNotAvailableError, CompileError, LoadError
 from flambeau.runtime.iree_compiler import compile_module
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
+_MOST_LINES_REFUSED = 4
+"""So often a graph is compiled anew without a source line that IREE refuses, before it is given up."""
 
 
 class FlambeauWarning(UserWarning):
@@ -144,57 +153,27 @@ def _reproducer(journal: Journal) -> str:
         module = import_graph(journal.captured, create_context())
         path = Path(tempfile.mkdtemp(prefix="flambeau-")) / f"graph_{journal.number}.mlir"
         path.write_text(module.operation.get_asm(enable_debug_info=True))
-    except (UnsupportedGraphError, OSError):
+    except Exception:  # noqa: BLE001  (whatever keeps the graph from being compiled may raise here again)
         return ""
     return f"\nthe graph as imported is in {path}"
 
 
-class _Compilation:
-    """One graph on its way from FX to a callable."""
+class _Lowering:
+    """A module with one function `@graph` on its way to a callable."""
 
     def __init__(
-        self,
-        gm: fx.GraphModule,
-        example_inputs: Sequence[Any],
-        backend: Backend,
-        options: Options,
-        journal: Journal,
+        self, module: ir.Module, backend: Backend, options: Options, journal: Journal, folder: Path | None
     ):
-        self.gm = gm
         self.backend = backend
         self.options = options
         self.journal = journal
-        self.captured: CapturedGraph = capture_dynamo_graph(gm, example_inputs)
-        journal.captured = self.captured
-        journal.step("capture")
-        self.module = import_graph(self.captured, create_context())
-        self.folder = options.dump / f"{journal.number}" if options.dump else None
+        self.module = module
+        self.folder = folder
         self.stages = 0
         self.linked: dict[str, Call] = {}  # the compiled functions
-        self.dump(0, "imported", self.module)
-
-    def run(self) -> Callable[..., Any]:
-        """All remaining steps."""
-        compiled = self.wrapped(*self.executable())
-        if self.options.check == "nothing":
-            return compiled
-        refuse = partial(_refuse_stage, self.options.fallback)
-        return CheckedGraph(
-            compiled, self.gm.forward, self.journal, self.linked, self.wrapped, refuse, self.folder
-        )
-
-    def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
-        """The whole graph, from what computes the results that `facts` describes."""
-        constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
-        return CompiledGraph(
-            call,
-            facts,
-            len(self.captured.outputs),
-            constants,
-            eager=self.gm.forward,
-            refuse_overlap=partial(_refuse_overlap, self.options.fallback),
-            grad_enabled_after=self.captured.grad_enabled_after,
-        )
+        source = bytecode(module) if self.differentiates() else b""
+        self.gradients = _Gradients(source, backend, options, journal, folder)
+        self.dump(0, "imported", module)
 
     def executable(self) -> tuple[Call, Signature]:
         """The module as one callable over its forward's arguments, and the facts of the forward."""
@@ -227,7 +206,7 @@ class _Compilation:
             returned = compile_fn(self.module, signatures) if signatures else {}
             linked = link(host, functions_of_backend(returned, signatures), facts)
         self.linked = linked
-        return differentiable(linked, facts), facts["forward"]
+        return differentiable(linked, facts, self.gradients), facts["forward"]
 
     def compiled(self) -> tuple[Call, Signature]:
         """The same compiled by IREE, but for the ops that cannot be; from the cache, if that was done before."""
@@ -245,16 +224,68 @@ class _Compilation:
                 if self.folder or self.journal.keeps_ir:
                     self.lowered()  # for those who want to see the IR after each pass
                 return loaded
-        program = self.lowered()
-        if functions_by_name(self.module):  # not all of it runs on the host
-            artefact = compile_module(
-                bytecode(self.module), self.backend, extra_flags=self.options.iree_flags
-            )
-            program = replace(program, artefact=artefact)
-            self.journal.step("iree")
+        program = self.program()
         if place:
             place.store(program)
         return self.load(program)
+
+    def program(self) -> Program:
+        """What passes and IREE make of the module. PyTorch runs the user's lines that IREE refuses, up to a few.
+
+        CompileError if IREE refuses more, or if it cannot be found out which, or if nothing may run on the host.
+        """
+        imported, folder = bytecode(self.module), self.folder
+        refused: list[str] = []
+        while True:
+            try:
+                return self.compiled_program()
+            except CompileError as error:
+                if self.options.fallback == "error" or len(refused) == _MOST_LINES_REFUSED:
+                    raise
+                self.module = _parsed(imported)
+                named = (source_line(op.location) for op in operations(self.module) if can_be_forced(op.name))
+                lines = [line for line in dict.fromkeys(named) if line and line not in refused]
+                line = refused_line(error, lines, lambda lines: self.compiles(imported, [*refused, *lines]))
+                if line is None:
+                    raise
+                refused.append(line)
+                counters.add("lines.refused")
+                warnings.warn(
+                    f"graph {self.journal.number}: PyTorch runs the ops of {line} on the host, because IREE refuses "
+                    f"{error.op or 'what is made of them'}: {error.summary}",
+                    FlambeauWarning,
+                    stacklevel=2,
+                )
+            self.journal.stages.clear()
+            self.folder = folder and folder / f"again_{len(refused)}"
+            self.dump(0, "imported", self.module)
+            self.run_passes([ForceEager(lines=";".join(refused))])
+
+    def compiled_program(self, reproducer_dir: str | None = None) -> Program:
+        """What passes and IREE make of the module as it is."""
+        program = self.lowered()
+        if functions_by_name(self.module):  # not all of it runs on the host
+            artefact = compile_module(
+                bytecode(self.module),
+                self.backend,
+                extra_flags=self.options.iree_flags,
+                reproducer_dir=reproducer_dir,
+            )
+            program = replace(program, artefact=artefact)
+            self.journal.step("iree")
+        return program
+
+    def compiles(self, imported: bytes, lines: Sequence[str]) -> bool:
+        """Whether IREE takes the module with the ops of these `file:line` on the host."""
+        journal = Journal(self.journal.number, self.backend, self.journal.graph, (), keeps_ir=False)
+        trial = _Lowering(_parsed(imported), self.backend, self.options, journal, None)
+        trial.run_passes([ForceEager(lines=";".join(lines))])
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                trial.compiled_program(folder)
+            except CompileError:
+                return False
+        return True
 
     def lowered(self) -> Program:
         """What the passes make of the module, without an artefact yet; `self.module` is what it is to be made of."""
@@ -272,6 +303,7 @@ class _Compilation:
         """A program's functions as one callable, and the facts of the forward."""
         with self.module.context, ir.Location.unknown():
             host = ir.Module.parse(program.host)
+        self.gradients.forgets_draws = any(map(_draws_for_compiler, fn.functions(host, declarations=True)))
         signatures = {f.name.value: read_signature(f) for f in fn.functions(host, declarations=True)}
         compiled: dict[str, Call] = {}
         if program.artefact is not None:
@@ -288,7 +320,11 @@ class _Compilation:
         count(program.ops)
         facts = {name: signatures[name] for name in ("forward", "backward") if name in signatures}
         self.linked = link(host, compiled, facts)
-        return differentiable(self.linked, facts), facts["forward"]
+        resident = self.backend.device != "local"
+        call = differentiable(self.linked, facts, self.gradients, resident)
+        if self.options.freezing and resident and "backward" not in facts:
+            call = Frozen(call, facts["forward"], self.backend.device)
+        return call, facts["forward"]
 
     def partition(self) -> dict[str, Signature]:
         """Go on from values only to `@forward` and `@backward`; their facts."""
@@ -300,9 +336,8 @@ class _Compilation:
 
     def split(self) -> tuple[Any, dict[str, int]]:
         """Take what runs on the host out of the module; that part, and how many ops run where."""
-        names = ";".join(self.options.force_eager)
-        options = f"force-eager='{names}' min-block-size={self.options.min_block_size}"
-        self.run_passes(stage_passes("split", {"split": options}))
+        options = {"split": f"min-block-size={self.options.min_block_size}"}
+        self.run_passes(stage_passes("split", options))
         host = take_host_part(self.module)
         return host, self.ops_counted(host, self.module)
 
@@ -335,7 +370,7 @@ class _Compilation:
         """Whether some argument requires a gradient."""
         return any(a.requires_grad for a in read_signature(functions_by_name(self.module)["graph"]).arguments)
 
-    def run_passes(self, pipeline: str) -> None:
+    def run_passes(self, pipeline: str | Sequence[Pass | str]) -> None:
         first = self.stages
         run_pipeline(
             self.module,
@@ -356,19 +391,133 @@ class _Compilation:
             )
 
 
+class _Compilation(_Lowering):
+    """One graph on its way from FX to a callable."""
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        example_inputs: Sequence[Any],
+        backend: Backend,
+        options: Options,
+        journal: Journal,
+    ):
+        self.gm = gm
+        forced = forced_ops(options.force_eager)
+        self.captured: CapturedGraph = capture_dynamo_graph(gm, example_inputs, forced)
+        self.shared = shared_memory(self.captured, example_inputs)
+        if self.shared is not None:
+            self.captured = capture_dynamo_graph(gm, example_inputs, forced, self.shared)
+            journal.example_inputs = self.shared.merged(example_inputs) or ()
+        journal.captured = self.captured
+        journal.step("capture")
+        module = import_graph(self.captured, create_context(), forced)
+        folder = options.dump / f"{journal.number}" if options.dump else None
+        super().__init__(module, backend, options, journal, folder)
+
+    def run(self) -> Callable[..., Any]:
+        """All remaining steps."""
+        graph: Callable[..., Any] = self.wrapped(*self.executable())
+        if self.options.check == "stages":
+            refuse = partial(_refuse_stage, self.options.fallback)
+            graph = CheckedGraph(
+                graph, self.eager, self.journal, self.linked, self.wrapped, refuse, self.folder
+            )
+        if self.shared is None:
+            return graph
+        refuse_call = partial(_refuse_call, self.options.fallback)
+        return GraphOfBases(graph, self.shared, self.gm.forward, refuse_call)
+
+    def eager(self, *arguments: Any) -> Any:
+        """The original graph, on the arguments of the captured one."""
+        return self.gm.forward(*(arguments if self.shared is None else self.shared.split(arguments)))
+
+    def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
+        """The whole graph, from what computes the results that `facts` describes."""
+        constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
+        return CompiledGraph(
+            call,
+            facts,
+            len(self.captured.outputs),
+            constants,
+            eager=self.eager,
+            refuse_call=partial(_refuse_call, self.options.fallback),
+            grad_enabled_after=self.captured.grad_enabled_after,
+        )
+
+
+def _draws_for_compiler(function: Any) -> bool:
+    """Whether a host function draws random numbers because a compiler refuses the line of an op of ours."""
+    drawn = host_functions.ONCE in function.operation.attributes
+    return drawn and host_functions.name_of(function).startswith("flambeau.")
+
+
+class _Gradients:
+    """Compiles the gradients of a module as graphs of their own, when they are to be differentiated.
+
+    `source`: the module as bytecode, empty if nothing in it is differentiated. `forgets_draws`: the compiled forward
+    draws numbers that no later run can draw again.
+    """
+
+    def __init__(
+        self, source: bytes, backend: Backend, options: Options, journal: Journal, folder: Path | None
+    ):
+        self._source = source
+        self._backend = backend
+        self._options = options
+        self._number, self._graph = journal.number, journal.graph
+        self._folder = folder
+        self._compiled: dict[tuple[frozenset[int], frozenset[int]], GradientGraph | str] = {}
+        self.forgets_draws = False
+
+    def __call__(self, gradients: frozenset[int], tangents: frozenset[int]) -> GradientGraph:
+        """See `CompileGradients`."""
+        key = gradients, tangents
+        found = self._compiled.get(key)
+        if found is None:
+            try:
+                found = self._compiled[key] = self._compile(*key)
+            except Exception as error:
+                self._compiled[key] = str(error)
+                raise SecondDerivativeError(str(error)) from error
+        if isinstance(found, str):
+            raise SecondDerivativeError(found)
+        return found
+
+    def _compile(self, gradients: frozenset[int], tangents: frozenset[int]) -> GradientGraph:
+        if self.forgets_draws:
+            raise UnsupportedGraphError("a random op", None, "its draw on the host cannot be repeated")
+        counters.add("graphs.gradients")
+        module = _parsed(self._source)
+        kept = f"gradients='{_semicolons(gradients)}' tangents='{_semicolons(tangents)}'"
+        run_pipeline(module, stage_passes("functional"))
+        run_pipeline(module, stage_passes("gradients", {"keep-gradients": kept}))
+        journal = Journal(self._number, self._backend, self._graph, (), keeps_ir=False)
+        folder = self._folder / f"gradients_{len(self._compiled)}" if self._folder else None
+        return GradientGraph(*_Lowering(module, self._backend, self._options, journal, folder).executable())
+
+
+def _parsed(source: bytes) -> ir.Module:
+    with create_context(), ir.Location.unknown():
+        return ir.Module.parse(source)
+
+
+def _semicolons(numbers: Iterable[int]) -> str:
+    return ";".join(map(str, sorted(numbers)))
+
+
 def count(numbers: Mapping[str, int]) -> None:
     """Add to the counters."""
     for name, number in numbers.items():
         counters.add(name, number)
 
 
-def _refuse_overlap(fallback: str, written: str, other: str) -> None:
-    """A call gave tensors that share memory, one of them written: count it, or raise."""
-    message = f"{written} is written and shares memory with {other}"
+def _refuse_call(fallback: str, reason: str) -> None:
+    """A call that the compiled code does not cover: count it, or raise."""
     if fallback == "error":
-        raise CompilationError(f"{message}: the compiled code does not cover this")
+        raise CompilationError(f"{reason}: the compiled code does not cover this")
     counters.add("calls.eager")
-    warnings.warn(f"{message}: this call runs in eager", FlambeauWarning, stacklevel=3)
+    warnings.warn(f"{reason}: this call runs in eager", FlambeauWarning, stacklevel=3)
 
 
 def _refuse_stage(fallback: str, difference: str) -> None:

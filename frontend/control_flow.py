@@ -4,9 +4,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import fx
-from torch._ops import OpOverload
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
@@ -27,7 +25,6 @@ def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:
     for branch in (on_true, on_false):
         assert isinstance(branch, fx.Node)
         body: fx.GraphModule = importer.entity(branch)
-        _refuse_random(body)
         name, _ = import_body(
             importer, str(branch.target), body, operands, result_of(body), differentiated=True
         )
@@ -45,11 +42,3 @@ def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:
         importer.module_body,
     )
     return list(call.results)
-
-
-def _refuse_random(body: fx.GraphModule) -> None:
-    """Refuse random numbers in a branch: its derivative computes the branch again, and would draw others."""
-    for module in body.modules():
-        for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
-            if isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
-                raise TypeError(f"{node.target} draws random numbers in a branch")

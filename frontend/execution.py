@@ -13,24 +13,23 @@ import torch
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
-from flambeau.frontend.autograd import Differentiable, Execute
+from flambeau.frontend.autograd import CompileGradients, Differentiable, Execute
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
 from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
-from flambeau.pipelines.control_flow import all_branches
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.resident import ResidentTensor
 
 Call = Execute
 
 
 def functions_by_name(module: ir.Module) -> dict[str, Any]:
-    """The `func.func`s of a module by name, but for those that a call in it chooses between."""
-    branches = all_branches(module)
-    return {f.name.value: f for f in fn.functions(module) if f.name.value not in branches}
+    """The public `func.func`s of a module by name."""
+    return {f.name.value: f for f in fn.functions(module) if not fn.is_private(f)}
 
 
 def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
@@ -81,9 +80,14 @@ def _updates_of_references(function: Any) -> dict[int, ResultFacts]:
 def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) -> list[Any]:
     """Results with eager's strides, none of which shares memory with an argument or another result."""
     sizes = Sizes(facts.arguments, arguments)
-    taken = {a.untyped_storage().data_ptr() for a in arguments if isinstance(a, torch.Tensor)}
+    given = (a.host_part if isinstance(a, ResidentTensor) else a for a in arguments)
+    taken = {a.untyped_storage().data_ptr() for a in given if isinstance(a, torch.Tensor)}
     finished: list[Any] = []
     for fact, value in zip(facts.results, results, strict=True):
+        if isinstance(value, ResidentTensor):
+            # What is only saved stays on the device, and there alone even if a call on the host has read it.
+            stays = value.device_part if fact.saved else None
+            value = stays or value.tensor
         if isinstance(value, torch.Tensor):
             value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
             if fact.copy or (value.untyped_storage().data_ptr() in taken and value.numel()):
@@ -159,6 +163,9 @@ def load_compiled(
 
     LoadError if IREE refuses it.
 
+    On a device with memory of its own, results that only compiled functions need are ResidentTensors: what is saved for
+    the backward, and all results of segments.
+
     `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking.
     """
     from flambeau.runtime.executable import ResultSpec
@@ -167,7 +174,9 @@ def load_compiled(
     executable = load(artefact, backend, estimated_seconds=estimated_seconds, cache=cache)
 
     def function(name: str, signature: Signature) -> Execute:
-        call = executable.function(name, [ResultSpec(r.dtype) for r in signature.results])
+        is_segment = name not in ("forward", "backward")
+        specs = [ResultSpec(r.dtype, stays=is_segment or r.saved) for r in signature.results]
+        call = executable.function(name, specs)
         strided = any(r.strides is not None for r in signature.results)
 
         def execute(arguments: Sequence[Any]) -> list[Any]:
@@ -184,11 +193,26 @@ def load_compiled(
     return {name: function(name, signature) for name, signature in facts.items()}
 
 
-def differentiable(functions: dict[str, Execute], facts: dict[str, Signature]) -> Call:
-    """`@forward` with `@backward` behind torch.autograd, or `@forward` alone where there is no backward."""
+def differentiable(
+    functions: dict[str, Execute],
+    facts: dict[str, Signature],
+    compile_gradients: CompileGradients,
+    resident: bool = False,
+) -> Call:
+    """`@forward` with `@backward` behind torch.autograd, or `@forward` alone where there is no backward.
+
+    `resident`: they are loaded on a device with memory of its own, see `load_compiled`.
+    """
     if "backward" not in functions:
         return functions["forward"]
-    return Differentiable(functions["forward"], functions["backward"], facts["forward"], facts["backward"])
+    return Differentiable(
+        functions["forward"],
+        functions["backward"],
+        facts["forward"],
+        facts["backward"],
+        compile_gradients,
+        resident,
+    )
 
 
 def functions_of_backend(returned: Any, facts: dict[str, Signature]) -> dict[str, Execute]:

@@ -15,6 +15,7 @@ from flambeau.dialects.dialect import RefType
 from flambeau.dialects.types import is_tensor
 from flambeau.pipelines import functions as fn
 from flambeau.runtime.interpreter import torch_dtype
+from flambeau.runtime.resident import ResidentTensor
 
 Extent = int | str
 """A number of elements: fixed, or an expression of symbols such as `2*s0 + 1`."""
@@ -43,6 +44,7 @@ class Argument:
     requires_grad: bool
     of_argument: int | None  # saved: the forward argument that it is
     of_result: int | None  # saved or tangent: the forward result that it is, or belongs to
+    kept: bool = False  # the gradients are computed from it, although it is not saved for the backward
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ResultFacts:
     copy: bool = False
     requires_grad: bool = False
     detached: bool = False
+    one_of_several: bool = False
     is_argument: int | None = None
     view_of_argument: int | None = None
     view_of_result: int | None = None
@@ -92,6 +95,7 @@ def _argument(attributes: fn.Attributes, type_: ir.Type) -> Argument:
         requires_grad="autograd.requires_grad" in attributes,
         of_argument=_integer(attributes, "flambeau.of_argument"),
         of_result=_integer(attributes, "flambeau.of_result"),
+        kept="autograd.kept" in attributes,
     )
 
 
@@ -106,6 +110,7 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         copy="flambeau.copy" in attributes,
         requires_grad="autograd.requires_grad" in attributes,
         detached="autograd.detached" in attributes,
+        one_of_several="autograd.one_of_several" in attributes,
         is_argument=_integer(attributes, "flambeau.is_argument"),
         view_of_argument=_integer(attributes, "flambeau.view_of_argument"),
         view_of_result=_integer(attributes, "flambeau.view_of_result"),
@@ -169,7 +174,7 @@ class Sizes:
         for argument, value in zip(arguments, values, strict=False):
             if argument.role == "symbol" and argument.dims and isinstance(argument.dims[0], str):
                 self._symbols[argument.dims[0]] = value
-            elif isinstance(value, torch.Tensor):
+            elif isinstance(value, torch.Tensor | ResidentTensor):
                 for extent, size in zip(argument.dims, value.shape, strict=False):
                     if isinstance(extent, str) and extent.isidentifier():
                         self._symbols.setdefault(extent, size)

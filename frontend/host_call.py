@@ -26,52 +26,80 @@ def import_host_call(
     reason: str,
     differentiable: Sequence[bool],
     written: Sequence[fx.Node] = (),
+    *,
+    chosen: bool = False,
 ) -> list[ir.Value]:
     """The results of a call of `target`, then the new values of the `written` arguments.
 
-    `arguments` by schema name; `differentiable`: for each result, whether eager gives it a history. TypeError, with
-    `reason` in the text, for what cannot be called in this way.
+    `arguments` by schema name; `differentiable`: for each result, whether eager gives it a history; `chosen`: it could
+    be compiled. TypeError, with `reason` in the text, for what cannot be called in this way.
     """
     if any(formal.name == "storage_offset" for formal in target._schema.arguments):
         raise TypeError(f"{reason}; on the host it would depend on where its argument lies in memory")
     if any(not isinstance(r, torch.Tensor | torch.SymInt) for r in importer.results):
         raise TypeError(f"{reason}; on the host it would return something else than tensors")
-    operands = _Operands(importer)
+    operands = Operands(importer)
     template = ir.ArrayAttr.get([operands.attribute(a) for a in arguments.values()])
-    attributes: fn.Attributes = {
-        host_functions.TARGET: ir.StringAttr.get(str(target)),
-        host_functions.ARGUMENTS: template,
-        host_functions.REASON: ir.StringAttr.get(reason),
-        "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
-    }
+    positions = [operands.nodes.index(node) for node in written]
+    attributes: fn.Attributes = {host_functions.ARGUMENTS: template}
+    if positions:
+        attributes[host_functions.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
+    if chosen:
+        attributes[host_functions.CHOSEN] = ir.UnitAttr.get()
+    if importer.needs_autograd and _runs_once(target):
+        attributes[host_functions.ONCE] = ir.UnitAttr.get()
+    call = call_on_host(importer, str(target), operands, differentiable, reason, attributes)
+    if importer.node.is_impure() or not target._schema.returns:
+        call.attributes[host_functions.EFFECTS] = ir.UnitAttr.get()
+    return list(call.results)
+
+
+def call_on_host(
+    importer: "Importer",
+    target: str,
+    operands: "Operands",
+    differentiable: Sequence[bool],
+    reason: str,
+    attributes: fn.Attributes,
+) -> ir.Operation:
+    """Declare a host function and call it, for the results that the importer is about to import.
+
+    `attributes` are those that say how it is called, and what it writes; see `import_host_call` for the rest.
+    """
     floats = [
         i
         for i, (flag, result) in enumerate(zip(differentiable, importer.results, strict=False))
         if flag and isinstance(result, torch.Tensor) and result.dtype.is_floating_point
     ]
+    facts: fn.Attributes = {
+        host_functions.TARGET: ir.StringAttr.get(target),
+        host_functions.REASON: ir.StringAttr.get(reason),
+        "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
+    }
     if floats and importer.needs_autograd:
-        attributes[host_functions.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
-    positions = [operands.nodes.index(node) for node in written]
-    if positions:
-        attributes[host_functions.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
-    types = [_type(importer, r) for r in importer.results] + [operands.values[i].type for i in positions]
-    name = host_functions.declare(
-        importer.module_body,
-        f"host_{target._schema.name.split('::')[-1]}",
-        [v.type for v in operands.values],
-        types,
-        attributes,
+        facts[host_functions.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
+    types = [_type(importer, r) for r in importer.results]
+    if host_functions.WRITTEN in attributes:
+        positions = ir.DenseI64ArrayAttr(attributes[host_functions.WRITTEN])
+        types += [operands.values[i].type for i in positions]
+    name = f"host_{target.split('.')[1] if '.' in target else target}"
+    unique = host_functions.declare(
+        importer.module_body, name, [v.type for v in operands.values], types, attributes | facts
     )
-    call = host_functions.call(name, types, operands.values)
-    if importer.node.is_impure() or not target._schema.returns:
-        call.attributes[host_functions.EFFECTS] = ir.UnitAttr.get()
+    call = host_functions.call(unique, types, operands.values)
     for value, fake in zip(call.results, importer.results, strict=False):
         if isinstance(fake, torch.SymInt):
             importer.symbols.bind(fake, value)
         else:
             for dim, size in enumerate(fake.shape):
                 importer.symbols.bind(size, value, dim)
-    return list(call.results)
+    return call
+
+
+def _runs_once(target: OpOverload) -> bool:
+    """Whether a second run may give something else, or do something twice; of a user's op nobody knows."""
+    random = torch.Tag.nondeterministic_seeded in target.tags
+    return random or target._schema.is_mutable or target.namespace not in ("aten", "prims", "prim")
 
 
 def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
@@ -82,7 +110,7 @@ def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
     return importer.tensor_type(fake.shape, fake.dtype)
 
 
-class _Operands:
+class Operands:
     """The operands of a call, collected while its arguments are written down as attributes."""
 
     def __init__(self, importer: "Importer"):

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from flambeau.dialects import aten_rules
+from flambeau.dialects import aten_backward_rules, aten_rules
 from flambeau.dialects import build as b
 from flambeau.dialects.aten_rules import Rule, ranged, rules_for
 from flambeau.dialects.bindings import ir
@@ -23,7 +23,7 @@ from flambeau.dialects.types import is_float
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
 
-RULES: ChainMap[str, Rule] = ChainMap({}, aten_rules.RULES)
+RULES: ChainMap[str, Rule] = ChainMap({}, aten_backward_rules.RULES, aten_rules.RULES)
 imports = rules_for(RULES)
 
 

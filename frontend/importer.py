@@ -7,7 +7,7 @@ file and line.
 """
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,12 @@ from flambeau.dialects.opdef import OPS, VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
 from flambeau.frontend import symbols
 from flambeau.frontend.control_flow import import_cond
+from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps
 from flambeau.frontend.host_call import import_host_call
 from flambeau.frontend.import_rules import RULES, functional_form
+from flambeau.frontend.loops import LOOPS, import_loop
 from flambeau.frontend.output_facts import import_outputs
+from flambeau.frontend.shared_memory import are_separate, written_together
 from flambeau.frontend.signature import (
     NODE_RECORD,
     CapturedGraph,
@@ -42,6 +45,8 @@ from flambeau.frontend.signature import (
 )
 from flambeau.frontend.user_function import import_user_function
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.driver import run_pipeline
+from flambeau.pipelines.force_eager import ForceEager
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,17 @@ class Reference:
     detached: bool
 
 
-def import_graph(captured: CapturedGraph, context: ir.Context) -> ir.Module:
-    """Import a captured graph into a new module of `context`, as `@graph`.
+def import_graph(captured: CapturedGraph, context: ir.Context, forced: ForcedOps = NOT_FORCED) -> ir.Module:
+    """Import a captured graph into a new module of `context`, as `@graph`. `forced` ops become calls on the host.
 
     Raises UnsupportedGraphError, naming op, user line and reason, for what has no op here.
     """
     with context, ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):
-            Importer(captured).run()
+            Importer(captured, forced.overloads).run()
+    if forced.dialect:
+        run_pipeline(module, [ForceEager(ops=";".join(forced.dialect))])
     if not module.operation.verify():
         raise AssertionError("the imported module does not verify")
     return module
@@ -81,9 +88,11 @@ class Importer(AtenImporter):
 
     rules = RULES
 
-    def __init__(self, captured: CapturedGraph):
+    def __init__(self, captured: CapturedGraph, forced: Collection[OpOverload] = ()):
         self.captured = captured
+        self._forced = forced
         self.node: fx.Node
+        self.results: list[Any] = []
         self._entities: dict[fx.Node, Any] = {}
         self._roots: dict[int, tuple[Any, TensorRecord]] = {}
         self._storages: dict[ir.Value, int] = {}
@@ -138,17 +147,12 @@ class Importer(AtenImporter):
         return output
 
     def _refuse_overlapping_writes(self) -> None:
-        seen: dict[int, InputRecord] = {}
-        for record in self.captured.inputs:
-            if record.tensor is None:
-                continue
-            other = seen.setdefault(record.tensor.storage, record)
-            if other is not record and record.tensor.storage in self._written:
-                raise UnsupportedGraphError(
-                    "overlapping inputs",
-                    None,
-                    f"{other.source} and {record.source} share memory that the graph writes",
-                )
+        inputs = self.captured.inputs
+        for positions in written_together(self.captured):
+            if not are_separate(self.captured, positions):
+                first, second = (inputs[p].source for p in positions[:2])
+                reason = f"{first} and {second} share memory that the graph writes"
+                raise UnsupportedGraphError("overlapping inputs", None, reason)
 
     def _input_type(self, record: InputRecord) -> ir.Type:
         if record.tensor is None:
@@ -227,7 +231,7 @@ class Importer(AtenImporter):
         `differentiated`: a pass may derive its derivative. The function comes out without a return and without its
         final type.
         """
-        outside = self.symbols, self.needs_autograd
+        outside = self.symbols, self.needs_autograd, self.node, self.target, self.results
         fakes = [p.meta["val"] for p in placeholders]
         types = [
             self.tensor_type(f.shape, f.dtype) if isinstance(f, torch.Tensor) else ir.IndexType.get()
@@ -248,7 +252,7 @@ class Importer(AtenImporter):
         with ir.InsertionPoint(block):
             self.symbols = symbols.Symbols(fakes, list(block.arguments))
             yield function
-        self.symbols, self.needs_autograd = outside
+        self.symbols, self.needs_autograd, self.node, self.target, self.results = outside
 
     def value(self, argument: Any) -> ir.Value:
         """The tensor value of a node, read now if its storage is written."""
@@ -298,22 +302,30 @@ class Importer(AtenImporter):
         if node.target is torch.ops.aten._assert_async.msg:
             return None  # a check of values, as of one_hot's classes: compiled code takes the nearest valid position
         if node.target is torch.ops.higher_order.autograd_function_apply:
+            self._calling(node.target, result)
             return self._import_user_function(node)
-        if node.target is torch.ops.higher_order.cond:
+        if node.target is torch.ops.higher_order.cond or node.target in LOOPS:
             made: NodeRecord = node.meta[NODE_RECORD]
-            values = import_cond(self, node)
+            self._calling(node.target, result)
+            values = import_loop(self, node) if node.target in LOOPS else import_cond(self, node)
             return [self._entity(made, v, t) for v, t in zip(values, made.results, strict=True)]
         if isinstance(result, torch.SymBool) or node.target in _SIZE_CHECKS:
             return None  # checks of sizes that depend on data: the op that made them has decided
         if not isinstance(node.target, OpOverload):
             raise UnsupportedGraphError(str(node.target), user_location(node), "it has no op in the dialect")
         record: NodeRecord = node.meta[NODE_RECORD]
+        if record.saved:
+            return self._entities[node.args[0]]  # type: ignore[index]
         arguments = bind(node)
+        if arguments.get("sparse") is True and any(t is not None and t.requires_grad for t in record.results):
+            raise UnsupportedGraphError(str(node.target), user_location(node), "its gradient is sparse")
         written = written_arguments(node.target)
+        if torch.Tag.inplace_view in node.target.tags:
+            return self._import_reference_view(node, record, arguments, self._view_of_same(node, record))
         if written:
             return self._import_write(node, record, arguments, written)
         if self._is_view_of_written(node, record):
-            return self._import_reference_view(node, record, arguments)
+            return self._import_reference_view(node, record, arguments, node.target)
         self._calling(node.target, node.meta.get("val"))
         differentiable = [t is not None and t.requires_grad for t in record.results]
         values = self._call_or_host(node.target, arguments, differentiable)
@@ -323,6 +335,9 @@ class Importer(AtenImporter):
         self, overload: OpOverload, arguments: dict[str, Any], differentiable: Sequence[bool]
     ) -> list[ir.Value]:
         """A call of a functional overload by ops of the dialect, or where these do not cover it, on the host."""
+        if overload in self._forced or self.node.target in self._forced:
+            reason = "force_eager names it"
+            return import_host_call(self, overload, arguments, reason, differentiable, chosen=True)
         try:
             return self.call(str(overload), arguments)
         except (VerificationError, TypeError, ValueError, NotImplementedError) as error:
@@ -344,7 +359,7 @@ class Importer(AtenImporter):
     def _calling(self, target: Any, result: Any) -> None:
         """Note the overload that is about to be imported and its fake result, for rules to look at."""
         self.target = target
-        self.results: list[Any] = (
+        self.results = (
             list(result) if isinstance(result, list | tuple) else [] if result is None else [result]
         )
 
@@ -386,17 +401,33 @@ class Importer(AtenImporter):
         storages = {t.storage for t in record.results if t is not None}
         return base.meta[NODE_RECORD].results[0].storage in storages
 
-    def _import_reference_view(self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any]) -> Any:
-        """A view of a written storage: import it as a view of the loaded value, then turn that chain into ref_views."""
+    def _view_of_same(self, node: fx.Node, record: NodeRecord) -> OpOverload:
+        """For an op that changes sizes and strides in place, the one that makes a view with these: `t_` -> `t`."""
+        target: Any = node.target
+        storages = {t.storage for t in record.results if t is not None}
+        for given in self.captured.inputs:
+            if given.tensor is not None and given.tensor.storage in storages:
+                raise TypeError(f"it changes sizes, strides or history of {given.source} in place")
+        packet = getattr(torch.ops.aten, target._schema.name.removeprefix("aten::").removesuffix("_"), None)
+        overload = getattr(packet, target._overloadname, None)
+        if not isinstance(overload, OpOverload) or target is torch.ops.aten.detach_.default:
+            raise TypeError("it changes sizes, strides or history in place")
+        return overload
+
+    def _import_reference_view(
+        self, node: fx.Node, record: NodeRecord, arguments: dict[str, Any], target: Any
+    ) -> Any:
+        """A view of a written storage, made by `target`: import it as a view of the loaded value, then turn that chain
+        into ref_views."""
         base = self._entities[node.args[0]]  # type: ignore[index]
         if not isinstance(base, Reference):
             raise TypeError("a view of a written storage whose first argument is not the viewed tensor")
         detached = base.detached or (
-            node.target is torch.ops.aten.detach.default and not self._is_new(node.args[0])
+            target is torch.ops.aten.detach.default and not self._is_new(node.args[0])
         )
         loaded = b.ref_load(base.ref)
-        self._calling(node.target, node.meta.get("val"))
-        values = self.call(str(node.target), {**arguments, next(iter(arguments)): loaded})
+        self._calling(target, node.meta.get("val"))
+        values = self.call(str(target), {**arguments, next(iter(arguments)): loaded})
         entities = []
         for value, tensor in zip(values, record.results, strict=True):
             assert tensor is not None

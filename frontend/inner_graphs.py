@@ -23,13 +23,15 @@ def result_of(graph_module: fx.GraphModule) -> Any:
 
 def is_value(entry: Any) -> bool:
     """Whether an operand or result of the graph is a value of the IR; the others are Python constants."""
-    return isinstance(entry, fx.Node) and isinstance(entry.meta["val"], torch.Tensor | torch.SymInt)
+    return isinstance(entry, fx.Node) and isinstance(entry.meta.get("val"), torch.Tensor | torch.SymInt)
 
 
 def operand_value(importer: "Importer", node: Any) -> ir.Value:
-    """The tensor or size that a node stands for."""
-    fake = node.meta["val"]
-    return b.as_index(importer.size(fake)) if isinstance(fake, torch.SymInt) else importer.value(node)
+    """The tensor, size or comparison of sizes that a node, or a number, stands for."""
+    fake = node.meta["val"] if isinstance(node, fx.Node) else node
+    if isinstance(fake, torch.SymBool | bool):
+        return importer.symbols.truth(fake)
+    return b.as_index(importer.size(fake)) if isinstance(fake, torch.SymInt | int) else importer.value(node)
 
 
 def import_body(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch._dynamo.convert_frame import compile_lock
+from torch._dynamo.utils import _disable_saved_tensors_hooks_during_tracing
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
@@ -22,7 +23,12 @@ def isolated() -> Iterator[None]:
     with compile_lock:
         before = _random_states()
         try:
-            with thread_state_restored(), _without_inference_mode():
+            # A caller's saved-tensor hooks (activation checkpointing counts by them) are not for the trace's fakes.
+            with (
+                thread_state_restored(),
+                _without_inference_mode(),
+                _disable_saved_tensors_hooks_during_tracing(),
+            ):
                 yield
         finally:
             after = _random_states()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from flambeau.frontend.force_eager import forced_ops
+from flambeau.pipelines.partitioners import PARTITIONERS
 from flambeau.pipelines.registry import unknown_choice
 from flambeau.runtime.artefact_cache import cache_max_bytes
 
@@ -19,18 +21,21 @@ class Options:
     """What may be asked of a compilation. Field names are the keys of `options=`.
 
     fallback: what happens to a graph that cannot be compiled: run it in eager, counted and warned about, or raise.
-    partitioner: which forward values are saved for the backward, as the pass `partition` takes it.
+    partitioner: which forward values are saved for the backward: "default", "min-cut", or a name given to
+    `flambeau.pipelines.partitioners.register_partitioner`.
     dump: a folder; the IR of each graph is written there after every pass, as `<graph>/<NN>_<pass>.mlir`.
     pipeline: pipeline text that takes the place of the backend's own lowering.
     iree_flags: more flags for IREE's compiler; they win over the backend's.
     cache_dir: where compiled graphs are kept; None: the user's cache folder. `FLAMBEAU_CACHE_SIZE` limits it.
     check: "stages" runs the first call at every stage too, and names the first pass that makes it differ from eager.
-    force_eager: names of dialect ops (`softmax`) that run on the host, by PyTorch.
+    force_eager: names of ops that PyTorch runs, on the host: its own (`aten.gelu`) or the dialect's (`flambeau.gelu`).
     min_block_size: between ops on the host, fewer ops than this are left there too.
+    freezing: in inference, parameters and buffers are copied to a device with memory of its own once. A write that
+        PyTorch does not count (`_version`: writes through `.data` or numpy are not) is not seen.
     """
 
     fallback: Literal["eager", "error"] = "eager"
-    partitioner: Literal["default", "min-cut"] = "default"
+    partitioner: str = "default"
     dump: Path | None = None
     pipeline: str | None = None
     iree_flags: tuple[str, ...] = ()
@@ -38,6 +43,7 @@ class Options:
     check: Literal["nothing", "stages"] = "nothing"
     force_eager: tuple[str, ...] = ()
     min_block_size: int = 3
+    freezing: bool = False
 
 
 def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None) -> Options:
@@ -57,17 +63,23 @@ def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None
         if name not in hints:
             raise ValueError(unknown_choice("option", name, list(hints)))
         values[name] = _checked(name, hints[name], value)
-    return Options(**values)
+    options = Options(**values)
+    forced_ops(options.force_eager)  # refuses names of no ops
+    return options
 
 
 def _from_text(kind: Any, text: str) -> Any:
     if kind is int and text.isdecimal():
         return int(text)
+    if kind is bool:
+        return {"1": True, "0": False}.get(text, text)
     return tuple(text.split()) if get_origin(kind) is tuple else text
 
 
 def _checked(name: str, kind: Any, value: Any) -> Any:
     """The value as its field takes it."""
+    if name.lower().endswith("partitioner") and value not in PARTITIONERS:
+        raise ValueError(f"option {name}: {unknown_choice('value', str(value), [*PARTITIONERS])}")
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ValueError(f"option {name}: {unknown_choice('value', str(value), get_args(kind))}")
@@ -80,6 +92,12 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
         return None
     if Path in get_args(kind):
         return Path(value)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"option {name}: True or False is expected (1 or 0 in the environment), not {value!r}"
+            )
+        return value
     if kind is int:
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"option {name}: a number from 0 on is expected, not {value!r}")

@@ -20,6 +20,7 @@ from flambeau.frontend.signature import (
     TensorRecord,
     UnsupportedGraphError,
     user_location,
+    written_nodes,
 )
 from flambeau.pipelines import functions as fn
 
@@ -52,6 +53,8 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             fact["flambeau.copy"] = ir.UnitAttr.get()
         if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
             fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
+        if tensor.one_of_several:
+            fact["autograd.one_of_several"] = ir.UnitAttr.get()
         shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
         if shared and _through_user_function(argument, tensor.storage):
             reason = "a custom autograd.Function returns memory that it was given, under another history"
@@ -59,9 +62,10 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
         if record.is_input is not None:
             fact["flambeau.is_argument"] = fn.integer(record.is_input)
         elif record.shares_input:
-            owner = importer.captured.inputs[record.shares_input[0]].tensor
+            viewed = _viewed_input(importer, argument, record)
+            owner = importer.captured.inputs[viewed].tensor
             assert owner is not None
-            fact["flambeau.view_of_argument"] = fn.integer(record.shares_input[0])
+            fact["flambeau.view_of_argument"] = fn.integer(viewed)
             fact["flambeau.view"] = _view(tensor, owner)
             if not tensor.is_view and tensor.requires_grad:
                 reason = "it shares memory with an input, has a history, and is no view of it to autograd"
@@ -112,6 +116,18 @@ def _refuse_unknown_places(importer: "Importer", facts: list[fn.Attributes]) -> 
         if unknown:
             reason = f"where it lies in memory depends on data ({', '.join(sorted(map(str, unknown)))})"
             raise UnsupportedGraphError("output", None, reason)
+
+
+def _viewed_input(importer: "Importer", node: fx.Node, record: OutputRecord) -> int:
+    """Which input an output shares memory with; of several that do so, the one that it came from."""
+    if len(record.shares_input) == 1:
+        return record.shares_input[0]
+    assert record.tensor is not None
+    while node.op == "call_function":
+        sources = [*written_nodes(node), *node.all_input_nodes]
+        node = next(a for a in sources if _has_storage(a, record.tensor.storage))
+    placeholders = (n for n in node.graph.nodes if n.op == "placeholder")
+    return next(i for i, placeholder in enumerate(placeholders) if placeholder is node)
 
 
 def _through_user_function(node: fx.Node, storage: int) -> bool:

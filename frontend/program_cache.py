@@ -18,6 +18,7 @@ from flambeau.frontend.options import Options
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import source_line
 from flambeau.pipelines.lower_to_torch.torch_builder import REFUSALS, RULES
+from flambeau.pipelines.partitioners import PARTITIONERS
 from flambeau.pipelines.pipelines import STAGES, stage_passes
 from flambeau.pipelines.registry import PASSES
 from flambeau.runtime.artefact_cache import ArtefactCache, Miss, digest, open_cache
@@ -27,7 +28,7 @@ from flambeau.runtime.environment import compiler_parts
 from flambeau.runtime.iree_compiler import Artefact
 
 # Options that change nothing of the program.
-_IRRELEVANT = ("dump", "cache_dir")
+_IRRELEVANT = ("dump", "cache_dir", "freezing")
 
 _HOST, _ARTEFACT, _FACTS = "host.mlirbc", "artefact.vmfb", "facts.json"
 
@@ -81,7 +82,7 @@ def place_in_cache(module: ir.Module, backend: Backend, options: Options) -> Pro
     (graph,) = (f for f in fn.functions(module) if f.name.value == "graph")
     of_compiler = compiler_parts(backend)
     passes = _passes(backend, options)
-    foreign = _foreign(module, passes)
+    foreign = _foreign(module, passes, options.partitioner)
     if of_compiler is None or foreign:
         reason = (
             f"{foreign} is not part of Flambeau, and could change unseen"
@@ -114,11 +115,12 @@ def _passes(backend: Backend, options: Options) -> str:
     return ",".join([*map(stage_passes, stages), *([options.pipeline] if options.pipeline else [])])
 
 
-def _foreign(module: ir.Module, passes: str) -> str:
-    """A pass, an op or a rule whose code is in another package and may take part; empty if there is none."""
+def _foreign(module: ir.Module, passes: str, partitioner: str) -> str:
+    """A pass, partitioner, op or rule whose code is in another package and may take part; empty if there is none."""
     used = _operations(module)
     candidates = (
         *((f"pass {name}", item) for name, item in PASSES.items() if name in passes),
+        (f"partitioner {partitioner}", PARTITIONERS[partitioner]),
         *((f"op {name}", item) for name, item in OPS.items() if name in used),
         *((f"the lowering of {name}", item) for table in (RULES, REFUSALS) for name, item in table.items()),
     )

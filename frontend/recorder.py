@@ -5,11 +5,13 @@ import linecache
 import operator
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
 from torch import fx
+from torch._C._autograd import CreationMeta, _get_creation_meta
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
@@ -26,8 +28,12 @@ from flambeau.frontend.signature import (
     written_values,
 )
 
-_STORAGE_SURGERY = ("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_")
+_STORAGE_SURGERY = (
+    *("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_"),
+    "inductor::resize_storage_bytes_",
+)
 _BUILTIN_NAMESPACES = ("aten", "prim", "prims")
+_DETACH = torch.ops.aten.detach.default
 _LIFT = torch.ops.aten.lift_fresh.default
 _LIFT_BECOMES = (
     torch.ops.aten.lift_fresh_copy.default
@@ -74,8 +80,9 @@ class Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.tracer = tracer
         self._state = state
-        self._pending: list[tuple[fx.Node, Any, bool, tuple[int, ...]]] = []
+        self._pending: list[tuple[fx.Node, Any, bool, tuple[int, ...], bool]] = []
         self._owners: dict[int, tuple[str, torch.Tensor]] = {}  # id of a live tensor -> the node that made it
+        self._user_detaches = False  # by `.data`, which looks like autograd's own way to do it
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -90,11 +97,24 @@ class Recorder(TorchDispatchMode):
         builtin = isinstance(func, OpOverload) and func.namespace in _BUILTIN_NAMESPACES
         grad_enabled = torch.is_grad_enabled() if builtin else self._state.call_grad_enabled
         previous = self.last_node
+        saved = func is _DETACH and not self._user_detaches and not _below_autograd()
         result = func(*args, **kwargs)
         written = {v for v in written_values(func, args, kwargs) if isinstance(v, FakeTensor)}
+        if any(map(_overlaps_itself, written)):
+            reason = "more than one element of the written-to tensor refers to a single memory location"
+            raise UnsupportedGraphError(str(func), self._state.location, reason)
         numbers = tuple(sorted({self._state.storage_number(value) for value in written}))
-        self._note(previous, func, result, grad_enabled, numbers)
+        self._note(previous, func, result, grad_enabled, numbers, saved)
         return result
+
+    @contextmanager
+    def user_detaches(self) -> Iterator[None]:
+        """What is detached in here without a call of `detach` is the user's doing."""
+        self._user_detaches = True
+        try:
+            yield
+        finally:
+            self._user_detaches = False
 
     def _refuse(self, func: OpOverload) -> None:
         """Raise for what a graph of ATen ops cannot say."""
@@ -145,9 +165,9 @@ class Recorder(TorchDispatchMode):
         for its history as well, and would wait for ever.
         """
         while self._pending:
-            node, value, grad_enabled, written = self._pending.pop(0)
+            node, value, grad_enabled, written, saved = self._pending.pop(0)
             results = tuple(self.adopt(node, leaf) for leaf in pytree.tree_leaves(value))
-            node.meta[NODE_RECORD] = NodeRecord(grad_enabled, results, written)
+            node.meta[NODE_RECORD] = NodeRecord(grad_enabled, results, written, saved)
 
     def adopt(self, node: fx.Node, value: Any) -> TensorRecord | None:
         """Describe a value and remember which node made it, the first one where several return it."""
@@ -177,10 +197,17 @@ class Recorder(TorchDispatchMode):
             is_leaf=is_leaf,
             is_view=base is not None,
             view_base=owner[0] if owner is not None else None,
+            one_of_several=base is not None and _get_creation_meta(value) == CreationMeta.MULTI_OUTPUT_NODE,
         )
 
     def _note(
-        self, previous: fx.Node, target: Any, result: Any, grad_enabled: bool, written: tuple[int, ...]
+        self,
+        previous: fx.Node,
+        target: Any,
+        result: Any,
+        grad_enabled: bool,
+        written: tuple[int, ...],
+        saved: bool = False,
     ) -> None:
         """Queue the records of the nodes made since `previous`: the call itself, and the items of its result.
 
@@ -195,10 +222,23 @@ class Recorder(TorchDispatchMode):
                 node.stack_trace = self._state.current_stack_trace()
             if node.target is target or (target is _LIFT and node.target is _LIFT_BECOMES):
                 values[node] = result
-                self._pending.append((node, result, grad_enabled, written))
+                self._pending.append((node, result, grad_enabled, written, saved))
             elif node.target is operator.getitem and node.args[0] in values:
                 values[node] = values[node.args[0]][node.args[1]]
-                self._pending.append((node, values[node], grad_enabled, ()))
+                self._pending.append((node, values[node], grad_enabled, (), False))
+
+
+def _below_autograd() -> bool:
+    """Whether the op being dispatched came through autograd, as what users call does."""
+    return torch._C._dispatch_tls_is_dispatch_key_excluded(torch._C.DispatchKey.AutogradFunctionality)
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is expanded, so that eager refuses to write it."""
+    return any(
+        type(stride) is int and stride == 0 and not (type(size) is int and size <= 1)
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
 
 
 def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:

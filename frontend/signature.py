@@ -50,6 +50,7 @@ class TensorRecord:
     captured graph, inner graphs included. `version` counts the writes to it so far. `view_base` names the node whose
     result this tensor is a view of (None: not a view, or the base never was a value of the graph). Sizes and offsets
     count elements. A view made under no_grad has requires_grad of its base although no gradient flows through it.
+    `one_of_several`: a view made by an op that makes several (`unbind`), which autograd forbids to write.
     """
 
     shape: tuple[Size, ...]
@@ -63,6 +64,7 @@ class TensorRecord:
     is_leaf: bool
     is_view: bool
     view_base: str | None
+    one_of_several: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class NodeRecord:
     """How one ATen node ran: `meta["flambeau"]` of every node that computes something.
 
     `grad_enabled`: the grad mode under which it ran. `results`: one entry per flat result, None for what is no tensor.
-    `written`: the storages that it wrote.
+    `written`: the storages that it wrote. `saved`: a `detach` of autograd's own, by which it saves a tensor for a
+    backward inside the graph: the tensor gets its history back there.
     """
 
     grad_enabled: bool
     results: tuple[TensorRecord | None, ...]
     written: tuple[int, ...] = ()
+    saved: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class CapturedGraph:
     `graph_module` takes the inputs in order and returns the flat outputs. Its nodes carry `val`, `stack_trace` and a
     `NodeRecord`. `grad_enabled` and `grad_enabled_after`: the grad mode when the graph starts, and the one that it
     leaves behind. A custom autograd.Function is one node (torch.ops.higher_order.autograd_function_apply) with two
-    inner graphs captured in the same way; control-flow operators keep torch's own inner graphs, without records.
+    inner graphs captured in the same way, and so are torch.cond and the loops; other control-flow operators keep
+    torch's own inner graphs, without records.
     `out_spec` rebuilds the caller's containers from the flat outputs (None for a Dynamo graph, which is flat already).
     """
 

@@ -72,6 +72,18 @@ class Symbols:
         known = static(size)
         return known if known is not None else b.as_index(self._emit(expression(size)))
 
+    def truth(self, comparison: bool | torch.SymBool) -> ir.Value:
+        """A bool tensor of rank 0 that says whether a comparison of two sizes holds."""
+        i1, i64 = (ir.IntegerType.get_signless(bits) for bits in (1, 64))
+        if isinstance(comparison, bool):
+            return b.scalar(comparison, i1)
+        expr = comparison.node.shape_env.replace(comparison.node.expr)
+        if expr.func not in _COMPARE:
+            raise TypeError(f"the condition {expr} is no comparison of two sizes")
+        left, right = (b.tensor_from_index(self._emit(side), i64) for side in expr.args)
+        found: ir.Value = getattr(b, _COMPARE[expr.func])(left, right)
+        return found
+
     def _emit(self, expr: sympy.Expr) -> int | ir.Value:
         if isinstance(expr, sympy.Integer):
             return int(expr)
@@ -112,4 +124,13 @@ _COMBINE: dict[Any, Any] = {
     CeilDiv: arith.ceildivsi,
     Mod: arith.remsi,
     PythonMod: arith.remsi,
+}
+
+_COMPARE: dict[Any, str] = {
+    sympy.StrictLessThan: "lt",
+    sympy.LessThan: "le",
+    sympy.StrictGreaterThan: "gt",
+    sympy.GreaterThan: "ge",
+    sympy.Equality: "eq",
+    sympy.Unequality: "ne",
 }

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._C._autograd import CreationMeta, _set_creation_meta
 
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes
+from flambeau.frontend.shared_memory import SharedMemory, meet, place_of
 
 Call = Callable[[Sequence[Any]], list[Any]]
 
@@ -20,7 +22,7 @@ class CompiledGraph:
 
     `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs
     that are no tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover:
-    `refuse_overlap` hears of them first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves
+    `refuse_call` hears the reason first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves
     behind.
     """
 
@@ -31,7 +33,7 @@ class CompiledGraph:
         outputs: int,
         constants: dict[int, Any],
         eager: Callable[..., Any],
-        refuse_overlap: Callable[[str, str], None],
+        refuse_call: Callable[[str], None],
         grad_enabled_after: bool,
     ):
         self._call = call
@@ -39,7 +41,7 @@ class CompiledGraph:
         self._outputs = outputs
         self._constants = constants
         self._eager = eager
-        self._refuse_overlap = refuse_overlap
+        self._refuse_call = refuse_call
         self._grad_enabled_after = grad_enabled_after
         self._arguments = tuple(a for a in facts.arguments if a.role != "seed")
         self._seeded = len(self._arguments) != len(facts.arguments)
@@ -48,9 +50,9 @@ class CompiledGraph:
 
     def __call__(self, *arguments: Any) -> list[Any]:
         if self._updated:
-            overlap = self._overlapping(arguments)
+            overlap = self._overlap(arguments)
             if overlap is not None:
-                self._refuse_overlap(*overlap)
+                self._refuse_call(overlap)
                 return list(self._eager(*arguments))
         given = [*arguments, draw_seed()] if self._seeded else list(arguments)
         # Casts are in the graph already; nothing may be cast a second time.
@@ -64,8 +66,8 @@ class CompiledGraph:
             torch.set_grad_enabled(self._grad_enabled_after)  # the graph's own set_grad_enabled
         return outputs
 
-    def _overlapping(self, arguments: Sequence[Any]) -> tuple[str, str] | None:
-        """A written argument that shares memory with another one, and that other one."""
+    def _overlap(self, arguments: Sequence[Any]) -> str | None:
+        """Which written argument shares memory with which other one; None if none does."""
         storages: list[tuple[int, int, int]] = []
         for number, argument in enumerate(arguments):
             if isinstance(argument, torch.Tensor):
@@ -82,14 +84,14 @@ class CompiledGraph:
                 return pair
         return None
 
-    def _overlapping_in(self, group: list[int], arguments: Sequence[Any]) -> tuple[str, str] | None:
+    def _overlapping_in(self, group: list[int], arguments: Sequence[Any]) -> str | None:
         """The same among arguments whose storages meet, for pairs with the last of them."""
         *others, last = group
         for other in others:
             written = last if last in self._updated else other
-            met = _intersect(_extent_of_memory(arguments[last]), _extent_of_memory(arguments[other]))
-            if written in self._updated and met:
-                return self._arguments[written].name, self._arguments[other if written == last else last].name
+            if written in self._updated and meet(place_of(arguments[last]), place_of(arguments[other])):
+                names = (self._arguments[p].name for p in (written, other if written == last else last))
+                return " is written and shares memory with ".join(names)
         return None
 
     def _finish(self, arguments: Sequence[Any], results: list[Any]) -> list[Any]:
@@ -123,9 +125,39 @@ class CompiledGraph:
                 value = base.as_strided(
                     sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
                 )
+                if fact.one_of_several:
+                    _set_creation_meta(value, CreationMeta.MULTI_OUTPUT_NODE)
         if fact.detached or (value.requires_grad and not fact.requires_grad):
             return value.detach()
         return value.requires_grad_() if fact.hidden and not value.requires_grad else value
+
+
+class GraphOfBases:
+    """What TorchDynamo calls where arguments share memory that is written: `graph` takes their bases instead.
+
+    `eager` and `refuse_call` as for CompiledGraph.
+    """
+
+    def __init__(
+        self,
+        graph: Callable[..., list[Any]],
+        shared: SharedMemory,
+        eager: Callable[..., Any],
+        refuse_call: Callable[[str], None],
+    ):
+        self._graph = graph
+        self._shared = shared
+        self._eager = eager
+        self._refuse_call = refuse_call
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        merged = self._shared.merged(arguments)
+        if merged is not None:
+            return self._graph(*merged)
+        self._refuse_call(
+            "what shares memory that is written lies in memory otherwise than it was compiled for"
+        )
+        return list(self._eager(*arguments))
 
 
 def draw_seed() -> torch.Tensor:
@@ -140,16 +172,3 @@ def _copy_back(target: torch.Tensor, value: torch.Tensor, *, hidden: bool) -> No
             target.detach().copy_(value)
     else:
         target.copy_(value)
-
-
-def _extent_of_memory(tensor: torch.Tensor) -> tuple[int, int]:
-    """The first byte and the byte after the last one that a tensor can touch."""
-    if not tensor.numel():
-        return 0, 0
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    start = tensor.data_ptr()
-    return start, start + (last + 1) * tensor.element_size()
-
-
-def _intersect(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return a[0] < b[1] and b[0] < a[1]

@@ -4,10 +4,12 @@
 # The modules of this package that declare passes; `registry.load_passes` imports them. A pass file adds one line.
 PASS_MODULES: tuple[str, ...] = (
     "convert_torch_to_flambeau",
+    "force_eager",
     "functionalize",
     "promote_half",
     "decompose",
     "autodiff",
+    "keep_gradients",
     "inline_calls",
     "simplify_sizes",
     "join_slices",

@@ -15,7 +15,7 @@ from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
 from flambeau.pipelines import control_flow, custom_vjp, host_functions
 from flambeau.pipelines import functions as fn
-from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError
+from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError, made_by_autodiff
 from flambeau.pipelines.registry import register_pass
 
 
@@ -42,7 +42,7 @@ def differentiate(function: Any) -> None:
     block = fn.entry_block(function)
     arguments, results = fn.argument_attributes(function), fn.result_attributes(function)
     wanted = _differentiable_arguments(block, arguments)
-    active = _active_values(block, [block.arguments[i] for i in wanted])
+    active, steps = _active_values(block, [block.arguments[i] for i in wanted])
     outputs = list(fn.terminator(block).operands)
     seeded = [i for i, value in enumerate(outputs) if value in active and "autograd.hidden" not in results[i]]
     if not seeded:
@@ -59,8 +59,12 @@ def differentiate(function: Any) -> None:
             gradients.add(outputs[index], tangent)
 
     _backpropagate(block, gradients)
+    stepped = _origins(block, steps)
     for index in wanted:
         gradient = gradients.take(block.arguments[index])
+        if gradient is None and block.arguments[index] in stepped:
+            with ir.InsertionPoint(end), unknown:
+                gradient = b.zeros_like(block.arguments[index])
         if gradient is not None:
             outputs.append(gradient)
             results.append({"flambeau.gradient_of": fn.integer(index)})
@@ -75,7 +79,7 @@ def _differentiate_branch(function: Any, active: Sequence[int], present: Sequenc
     """
     block = fn.entry_block(function)
     operands = [block.arguments[i] for i in active]
-    gradients = _Gradients(_active_values(block, operands))
+    gradients = _Gradients(_active_values(block, operands)[0])
     end = fn.terminator(block)
     outputs = list(end.operands)
     with ir.InsertionPoint(end), end.location:
@@ -108,22 +112,48 @@ def _can_carry_gradient(value: ir.Value) -> bool:
     return is_tensor(value.type) and (is_float(value.type) or is_complex(value.type))
 
 
-def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> set[ir.Value]:
-    """The values that depend differentiably on `roots`. What PyTorch has to differentiate gets a tape on the way."""
-    active = set(roots)
+def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> tuple[set[ir.Value], set[ir.Value]]:
+    """The values that depend differentiably on `roots`. What PyTorch has to differentiate gets a tape on the way.
+
+    Also the steps: comparisons and positions that a derivative computed of active values. PyTorch differentiates
+    `relu'(x)` to zeros where `x > 0`, written by the user, stops autograd; so what depends on a step is active as well.
+    """
+    active, steps, stepped = set(roots), set[ir.Value](), set[ir.Value]()
     for op in fn.operations(block)[:-1]:
-        if any(operand in active for operand in op.operands):
-            op = _taped(op, active)
-            active.update(r for r in _differentiable_results(op) if _can_carry_gradient(r))
-    return active
+        depends = any(operand in active for operand in op.operands)
+        if not depends and not any(operand in stepped for operand in op.operands):
+            continue
+        op = _taped(op, active)
+        active.update(r for r in _differentiable_results(op) if _can_carry_gradient(r))
+        active.update(r for r in op.results if host_functions.is_tape(r))
+        others = [r for r in op.results if is_tensor(r.type) and not _can_carry_gradient(r)]
+        if depends and made_by_autodiff(op.location):
+            steps.update(others)
+        if not depends or made_by_autodiff(op.location):
+            stepped.update(others)
+    return active, steps
+
+
+def _origins(block: ir.Block, values: set[ir.Value]) -> set[ir.Value]:
+    """The given values and all that they are computed from."""
+    found = set(values)
+    for op in reversed(fn.operations(block)):
+        if any(result in found for result in op.results):
+            found.update(op.operands)
+    return found
 
 
 def _taped(op: ir.Operation, active: set[ir.Value]) -> ir.Operation:
-    """A call on the host is replaced by one that returns a tape."""
+    """A call on the host is replaced by one that returns a tape, unless it does so already."""
     function = host_functions.callee(op)
     if function is None or not host_functions.differentiable_results(op, function):
         return op
-    return host_functions.with_tape(op, function, [i for i, o in enumerate(op.operands) if o in active])
+    operands = [i for i, o in enumerate(op.operands) if o in active]
+    if not host_functions.has_tape(op):
+        return host_functions.with_tape(op, function, operands)
+    if not set(operands) <= set(host_functions.indices(function, host_functions.ACTIVE)):
+        raise UnsupportedOpError(op, "it is to be differentiated by an operand that its tape does not hold")
+    return op
 
 
 def _differentiable_results(op: ir.Operation) -> list[ir.Value]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import compatible, is_float
+from flambeau.pipelines import custom_vjp
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.host_functions import EFFECTS, HOST, call, declare
@@ -115,12 +116,28 @@ def call_derivative(
     yield from zip((operands[i] for i in active), gradients.results, strict=True)
 
 
-def keep_on_host(op: ir.Operation) -> None:
-    """Mark the branches of a call, and those of calls in them, as functions of the host."""
-    for function in branches(op) or ():
-        function.operation.attributes[HOST] = ir.UnitAttr.get(op.context)
-        for inner in fn.operations(fn.entry_block(function)):
-            keep_on_host(inner)
+def keep_on_host(function: Any) -> None:
+    """Mark a function, and whatever is called in it, as run by the interpreter."""
+    attributes = function.operation.attributes
+    if HOST in attributes:
+        return
+    attributes[HOST] = ir.UnitAttr.get(function.operation.context)
+    for op in fn.operations(fn.entry_block(function)):
+        for called in _called_by(op):
+            keep_on_host(called)
+
+
+def _called_by(op: ir.Operation) -> list[Any]:
+    """The functions with a body that a call may run: one, its derivative, or those that it chooses between."""
+    if op.name != "func.call":
+        return []
+    symbols = _symbols(op)
+    names = [ir.FlatSymbolRefAttr(op.attributes["callee"]).value]
+    if custom_vjp.has_backward(op):
+        names.append(custom_vjp.backward_name(op))
+    if is_choice(symbols[names[0]]):
+        names = branch_names(symbols[names[0]])
+    return [symbols[name] for name in names if len(symbols[name].regions[0].blocks)]
 
 
 def erase_choices(module: ir.Module) -> None:

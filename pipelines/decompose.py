@@ -7,6 +7,7 @@ from typing import Literal
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, Lowering
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
 
 
@@ -25,6 +26,8 @@ class Decompose:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
+            if is_host_function(function):
+                continue  # PyTorch has these ops
             block = fn.entry_block(function)
             # A rule may emit composite ops itself, so go on until a walk finds none.
             while composite := [op for op in fn.operations(block) if self._applies(op)]:

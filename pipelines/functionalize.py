@@ -2,9 +2,10 @@
 """The pass functionalize: references, views, writes and random state -> values.
 
 One walk in program order keeps the current value of every place. Written arguments become extra results; random ops get
-an explicit seed argument and their own offset.
+an explicit seed argument and their own offset. A function that is called gets both from its caller.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.opdef import OPS
+from flambeau.pipelines import control_flow, custom_vjp, host_functions
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
@@ -23,14 +25,54 @@ class Functionalize:
     """Turn references, views and writes into values, and random ops into pure ones.
 
     An argument of reference type becomes a tensor; if it is written, its new value is an extra result marked
-    `flambeau.updates = <argument>` (and `autograd.hidden` if autograd does not see the writes).
+    `flambeau.updates = <argument>` (and `autograd.hidden` if autograd does not see the writes). In functions that run
+    on the host, random ops stay as they are: PyTorch draws.
     """
 
     name = "functionalize"
 
     def run(self, module: ir.Module) -> None:
-        for function in fn.functions(module):
-            functionalize(function)
+        functions = {f.name.value: f for f in fn.functions(module, declarations=True)}
+        drawn: dict[str, int] = {}
+        for function in _callees_first(functions):
+            if control_flow.is_choice(function):
+                drawn[function.name.value] = _pass_random_state(function, functions, drawn)
+            elif len(function.regions[0].blocks):
+                drawn[function.name.value] = functionalize(function, drawn)
+
+
+def _callees_first(functions: Mapping[str, Any]) -> Iterator[Any]:
+    """All functions of a module, each after those that it calls or chooses between."""
+    seen: set[str] = set()
+
+    def visit(name: str) -> Iterator[Any]:
+        if name in seen or name not in functions:
+            return
+        seen.add(name)
+        function = functions[name]
+        if control_flow.is_choice(function):
+            called = control_flow.branch_names(function)
+        else:
+            blocks = function.regions[0].blocks
+            called = [n for op in (fn.operations(blocks[0]) if len(blocks) else ()) for n in _called(op)]
+        for other in called:
+            yield from visit(other)
+        yield function
+
+    for name in functions:
+        yield from visit(name)
+
+
+def _called(op: ir.Operation) -> list[str]:
+    """The names of the functions that an op calls, the backward of a user's function included."""
+    if op.name != "func.call":
+        return []
+    backward = [custom_vjp.backward_name(op)] if custom_vjp.has_backward(op) else []
+    return [_callee(op), *backward]
+
+
+def _callee(op: ir.Operation) -> str:
+    return str(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
 
 
 @dataclass
@@ -65,8 +107,11 @@ class _ViewArguments:
                 setattr(self, item.name, item.read(attribute, dynamic))
 
 
-def functionalize(function: Any) -> None:
-    """Rewrite one `func.func`; see the module docstring."""
+def functionalize(function: Any, drawn: Mapping[str, int]) -> int:
+    """Rewrite one `func.func`; see the module docstring. How many offsets it draws with.
+
+    `drawn`: the same of the functions that it calls.
+    """
     block = fn.entry_block(function)
     arguments, results = fn.argument_attributes(function), fn.result_attributes(function)
     places: dict[ir.Value, _Root | _View] = {}
@@ -76,8 +121,9 @@ def functionalize(function: Any) -> None:
             argument.set_type(argument.type.tensor)
             roots[index] = _Root(argument)
             places[argument] = roots[index]
-    random = None if fn.is_private(function) else _RandomState(block, arguments)
-    doomed = _walk(block, places, random)
+    on_host = host_functions.is_host_function(function)
+    random = None if on_host else _RandomState(block, arguments, called=fn.is_private(function))
+    doomed = _walk(block, places, random, drawn)
     outputs = list(fn.terminator(block).operands)
     for index, root in roots.items():
         if root.written:
@@ -90,51 +136,99 @@ def functionalize(function: Any) -> None:
     for op in reversed(doomed):
         op.erase()
     fn.set_signature(function, arguments, results)
+    return random.drawn if random is not None else 0
+
+
+_SEED, _OFFSET = "tensor<2xi32>", "tensor<i32>"
 
 
 class _RandomState:
-    """The seed argument, added at first use, and the number of the next random op."""
+    """The seed argument, added at first use, and the offset of the next random op.
 
-    def __init__(self, block: ir.Block, arguments: list[fn.Attributes]):
+    A function that is `called` has a second argument: the offset of its first one.
+    """
+
+    def __init__(self, block: ir.Block, arguments: list[fn.Attributes], *, called: bool):
         self._block = block
         self._arguments = arguments
+        self._called = called
         self._seed: ir.Value | None = None
-        self._drawn = 0
+        self._first: ir.Value | None = None
+        self.drawn = 0
+        """How many offsets are taken."""
 
-    def next(self) -> tuple[ir.Value, ir.Value]:
-        """Seed and offset of the next random op."""
+    def take(self, count: int) -> tuple[ir.Value, ir.Value]:
+        """The seed, and the first of `count` offsets."""
         if self._seed is None:
-            self._seed = self._block.add_argument(ir.Type.parse("tensor<2xi32>"), ir.Location.unknown())
-            self._arguments.append({"flambeau.role": ir.StringAttr.get("seed")})
-        offset = b.scalar(self._drawn, ir.IntegerType.get_signless(32))
-        self._drawn += 1
-        return self._seed, offset
+            self._seed = self._block.add_argument(ir.Type.parse(_SEED), ir.Location.unknown())
+            self._arguments.append({} if self._called else {"flambeau.role": ir.StringAttr.get("seed")})
+            if self._called:
+                self._first = self._block.add_argument(ir.Type.parse(_OFFSET), ir.Location.unknown())
+                self._arguments.append({})
+        offset = b.scalar(self.drawn, ir.IntegerType.get_signless(32))
+        self.drawn += count
+        return self._seed, offset if self._first is None else b.add(self._first, offset)
+
+
+def _pass_random_state(choice: Any, functions: Mapping[str, Any], drawn: Mapping[str, int]) -> int:
+    """Let a choice pass seed and offset to its branches, if one of them draws; how many offsets that takes."""
+    names = [name for name in control_flow.branch_names(choice) if name in functions]
+    count = max((drawn[name] for name in names), default=0)
+    if not count:
+        return 0
+    types = [ir.Type.parse(_SEED), ir.Type.parse(_OFFSET)]
+    for branch in (functions[name] for name in names):
+        if len(branch.type.inputs) == len(choice.type.inputs) - 1:  # it draws nothing itself
+            arguments, results = fn.argument_attributes(branch), fn.result_attributes(branch)
+            for type_ in types:
+                fn.entry_block(branch).add_argument(type_, ir.Location.unknown())
+            fn.set_signature(branch, [*arguments, {}, {}], results)
+    type_ = ir.FunctionType.get([*choice.type.inputs, *types], choice.type.results)
+    choice.operation.attributes["function_type"] = ir.TypeAttr.get(type_)
+    return count
 
 
 def _walk(
-    block: ir.Block, places: dict[ir.Value, "_Root | _View"], random: _RandomState | None
+    block: ir.Block,
+    places: dict[ir.Value, "_Root | _View"],
+    random: _RandomState | None,
+    drawn: Mapping[str, int],
 ) -> list[ir.Operation]:
     """Rewrite the ops of a block; those to be erased once the terminator has been."""
     doomed: list[ir.Operation] = []
     for op in fn.operations(block)[:-1]:
         stateful = getattr(OPS.get(op.name), "functional", None)
-        if op.name not in _REFERENCE_OPS and stateful is None:
-            continue
-        doomed.append(op)
         with ir.InsertionPoint(op), op.location:
-            if stateful is None:
+            if op.name in _REFERENCE_OPS:
                 _remove_reference_op(op, places)
+            elif random is None:
                 continue
-            if random is None:
-                raise UnsupportedOpError(
-                    op, "a random op in a function that is called has no seed to draw from"
-                )
-            values = stateful(op.opview, *random.next())
-            for old, new in zip(
-                op.results, values if isinstance(values, list | tuple) else [values], strict=True
-            ):
-                old.replace_all_uses_with(new)
+            elif stateful is not None:
+                values = stateful(op.opview, *random.take(1))
+                _replace(op, values if isinstance(values, list | tuple) else [values])
+            elif any(drawn.get(name) for name in _called(op)):
+                _replace(op, _call_with_random_state(op, random, drawn).results)
+            else:
+                continue
+        doomed.append(op)
     return doomed
+
+
+def _replace(op: ir.Operation, values: Sequence[ir.Value]) -> None:
+    for old, new in zip(op.results, values, strict=True):
+        old.replace_all_uses_with(new)
+
+
+def _call_with_random_state(op: ir.Operation, random: _RandomState, drawn: Mapping[str, int]) -> ir.Operation:
+    """The same call with seed and offset as further operands."""
+    if custom_vjp.has_backward(op) and drawn.get(custom_vjp.backward_name(op)):
+        raise UnsupportedOpError(op, "the backward of a user's function draws random numbers")
+    return ir.Operation.create(
+        "func.call",
+        results=[r.type for r in op.results],
+        operands=[*op.operands, *random.take(drawn[_callee(op)])],
+        attributes={name: op.attributes[name] for name in op.attributes},
+    )
 
 
 _REFERENCE_OPS = {"flambeau.ref_new", "flambeau.ref_view", "flambeau.ref_load", "flambeau.ref_store"}

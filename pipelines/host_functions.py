@@ -6,15 +6,20 @@ A private `func.func` without a body is one call of PyTorch. Its attributes say 
     flambeau.target = "ns.op.overload"     the op that it calls
     flambeau.arguments = [...]             the op's arguments, in the order of its schema: "%2" is operand 2, "%2.item"
                                            its only element as a number; anything else is a constant
+    flambeau.bodies = [@f, ...]            functions that it calls: for a loop what it repeats, for an op of the dialect
+                                           (`flambeau.target = "flambeau.gelu"`) a function of this one op
     flambeau.written = array<i64: ...>     operands that the op writes: their new values are appended to the results
     autograd.differentiable = array<..>    the results through which eager's gradients flow
     autograd.active = array<..>            the operands to be differentiated: the call also returns a tape, which
                                            PyTorch's own autograd recorded (the last result, of type !flambeau.tape)
     autograd.vjp_of_results = array<..>    this function is a derivative: (tape, gradients of these results) -> the
                                            gradients of the active operands
+    flambeau.once                          it must not run again for its gradient to be differentiated: it draws random
+                                           numbers, writes, or is not PyTorch's own
     flambeau.reason = "..."                why this runs on the host
+    flambeau.chosen                        it could be compiled, but somebody wants it there
 
-An op inside a host function says `flambeau.reason` itself; `flambeau.chosen` if it could be compiled.
+An op inside a host function says `flambeau.reason`, and `flambeau.chosen`, itself.
 A function with a body and the unit attribute `flambeau.host` is run by the interpreter; its calls may be of compiled
 functions. `flambeau.effects` on a call says that it must run even if nobody uses its results.
 """
@@ -25,13 +30,16 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import TapeType
+from flambeau.dialects.opdef import OPS
 from flambeau.pipelines import functions as fn
 
 HOST = "flambeau.host"
 TARGET = "flambeau.target"
 ARGUMENTS = "flambeau.arguments"
+BODIES = "flambeau.bodies"
 WRITTEN = "flambeau.written"
 REASON = "flambeau.reason"
+ONCE = "flambeau.once"
 CHOSEN = "flambeau.chosen"
 EFFECTS = "flambeau.effects"
 DIFFERENTIABLE = "autograd.differentiable"
@@ -68,6 +76,19 @@ def reason(function: Any) -> str:
     """Why a function runs on the host; empty if it does not say."""
     attributes = function.operation.attributes
     return str(ir.StringAttr(attributes[REASON]).value) if REASON in attributes else ""
+
+
+def bodies(function: Any) -> list[str]:
+    """The names of the functions that a call on the host calls itself."""
+    attributes = function.operation.attributes
+    if BODIES not in attributes:
+        return []
+    return [ir.FlatSymbolRefAttr(name).value for name in ir.ArrayAttr(attributes[BODIES])]
+
+
+def all_bodies(module: ir.Module) -> set[str]:
+    """The names of the functions that calls on the host call themselves."""
+    return {name for function in fn.functions(module, declarations=True) for name in bodies(function)}
 
 
 def indices(function: Any, name: str) -> list[int]:
@@ -112,8 +133,20 @@ def call(name: str, results: Sequence[ir.Type], operands: Sequence[ir.Value]) ->
 # --- Derivatives -----------------------------------------------------------------------------------------------------
 
 
+def runs_once(function: Any) -> bool:
+    """Whether a host function must not run a second time to differentiate its gradient.
+
+    One with a body is run by the interpreter, where random ops draw anew.
+    """
+    return any(name in function.operation.attributes for name in (ONCE, HOST))
+
+
 def differentiable_results(op: ir.Operation, function: Any) -> list[ir.Value]:
-    """The results of a call through which gradients flow."""
+    """The results of a call through which gradients flow: all those of a derivative, which is linear in its operands
+    but the tape.
+    """
+    if VJP_OF_RESULTS in function.operation.attributes:
+        return [r for r in op.results if not is_tape(r)]
     return [op.results[i] for i in indices(function, DIFFERENTIABLE)]
 
 
@@ -136,20 +169,36 @@ def with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Oper
     return taped
 
 
+def is_tape(value: ir.Value) -> bool:
+    """Whether a value is what PyTorch's autograd recorded of a call."""
+    return isinstance(value.type, TapeType)
+
+
 def has_tape(op: ir.Operation) -> bool:
     """Whether a call returns a tape."""
-    return op.name == "func.call" and any(isinstance(r.type, TapeType) for r in op.results)
+    return op.name == "func.call" and any(map(is_tape, op.results))
+
+
+def taped_operands(op: ir.Operation) -> list[ir.Value]:
+    """The values by which the tape of a call is differentiated.
+
+    In place of a tape among them, as the call of a derivative has it, stand those that this one leads back to.
+    """
+    values: list[ir.Value] = []
+    for operand in (op.operands[i] for i in indices(callee(op), ACTIVE)):
+        values += taped_operands(operand.owner) if is_tape(operand) else [operand]
+    return values
 
 
 def call_vjp(op: ir.Operation, incoming: Sequence[ir.Value | None]) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """Call the derivative of a taped call at the insertion point; yields its active operands with their gradients."""
+    """Call the derivative of a taped call at the insertion point; yields what it was taped for, with the gradients."""
     function = callee(op)
     assert function is not None
     present = [i for i, g in enumerate(incoming) if g is not None]
-    active = [op.operands[i] for i in indices(function, ACTIVE)]
+    active = taped_operands(op)
     operands = [list(op.results)[-1], *(incoming[i] for i in present)]
     attributes: fn.Attributes = {VJP_OF_RESULTS: ir.DenseI64ArrayAttr.get(present)}
-    for name in (TARGET, REASON):
+    for name in (TARGET, REASON, CHOSEN):
         if name in function.operation.attributes:
             attributes[name] = function.operation.attributes[name]
     base = function.name.value.replace("_taped", "_vjp")
@@ -182,8 +231,23 @@ def ops_on_host(module: Any) -> Iterator[HostOp]:
                 yield HostOp(op.name, text, op.location, CHOSEN in op.attributes)
             elif op.name == "func.call":
                 called = declared.get(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
-                if called is not None:
-                    yield HostOp(target(called), reason(called), op.location)
+                if (
+                    called is not None
+                    and TARGET in called.operation.attributes
+                    and not _is_op_of_dialect(called)
+                ):
+                    chosen = CHOSEN in called.operation.attributes
+                    yield HostOp(target(called), reason(called), op.location, chosen)
+
+
+def _is_op_of_dialect(function: Any) -> bool:
+    """Whether a host function is an op of the dialect, which stands in the function that it calls."""
+    return bool(bodies(function)) and target(function) in OPS
+
+
+def name_of(function: Any) -> str:
+    """What a host function is called in messages: the PyTorch op, or its own name."""
+    return target(function) if TARGET in function.operation.attributes else str(function.name.value)
 
 
 def target(function: Any) -> str:

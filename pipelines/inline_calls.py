@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.control_flow import all_branches
-from flambeau.pipelines.host_functions import is_host_function
+from flambeau.pipelines.host_functions import all_bodies, is_host_function
 from flambeau.pipelines.registry import register_pass
 
 
@@ -19,20 +19,20 @@ from flambeau.pipelines.registry import register_pass
 class InlineCalls:
     """Replace calls of private functions by their bodies, and remove these functions.
 
-    Functions of the host stay, and those that a call chooses between.
+    Functions of the host stay, those that a call chooses between, and those that a loop repeats.
     """
 
     name = "inline-calls"
 
     def run(self, module: ir.Module) -> None:
-        branches = all_branches(module)
+        named = all_branches(module) | all_bodies(module)
         private = {
             f.name.value: f
             for f in fn.functions(module)
-            if fn.is_private(f) and not is_host_function(f) and f.name.value not in branches
+            if fn.is_private(f) and not is_host_function(f) and f.name.value not in named
         }
         for function in fn.functions(module):
-            if function.name.value not in private:
+            if function.name.value not in private and not is_host_function(function):
                 _inline_all(fn.entry_block(function), private)
         for function in private.values():
             function.operation.erase()

@@ -8,14 +8,14 @@ Values that the backward takes over are saved: arguments as they are, everything
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.joint import Joint, slice_of
 from flambeau.pipelines.partitioners import PARTITIONERS, ChooseSaved
-from flambeau.pipelines.registry import register_pass
+from flambeau.pipelines.registry import PipelineError, register_pass, unknown_choice
 from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 
 
@@ -26,12 +26,16 @@ class Partition:
 
     `partitioner=default` saves every forward value that the backward uses; constants, sizes and views are not
     saved but made again from what they come from. `partitioner=min-cut` saves the fewest bytes and computes cheap ops
-    again. A function without tangents is renamed to `@forward`.
+    again. Other names are those of `register_partitioner`. A function without tangents is renamed to `@forward`.
     """
 
     name = "partition"
 
-    partitioner: Literal["default", "min-cut"] = "default"
+    partitioner: str = "default"
+
+    def __post_init__(self) -> None:
+        if self.partitioner not in PARTITIONERS:
+            raise PipelineError(unknown_choice("partitioner", self.partitioner, [*PARTITIONERS]))
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
@@ -76,7 +80,19 @@ def _forward_results(joint: Joint, saved: list[ir.Value]) -> list[ir.Value]:
     return results + [v for v in saved if joint.producer(v) is not None and v not in known]
 
 
+def _mark_kept(joint: Joint, saved: list[ir.Value]) -> None:
+    """Mark the inputs from which the gradients are computed, but which the backward does not take over.
+
+    Who differentiates the gradients needs them too. Parameters and buffers outlive the call, and need no mark.
+    """
+    used = {v for op in joint.backward for v in op.operands}.difference(saved, joint.needs_tangent)
+    for value, attributes in zip(joint.block.arguments, joint.arguments, strict=True):
+        if value in used and str(attributes.get("flambeau.role")) == '"input"':
+            attributes["autograd.kept"] = ir.UnitAttr.get()
+
+
 def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
+    _mark_kept(joint, saved)
     tangents = set(joint.tangents)
     primals = [i for i in range(len(joint.arguments)) if i not in tangents]
     results = _forward_results(joint, saved)

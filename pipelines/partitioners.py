@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The partitioners: which forward values are saved for the backward. Each takes a joint function and returns values.
 
-Everything else that the backward needs is computed again there, from the saved values.
+Everything else that the backward needs is computed again there, from the saved values. `register_partitioner` adds one.
 """
 
 from collections.abc import Callable, Iterable
@@ -173,3 +173,18 @@ def _elements(value: ir.Value) -> int:
 
 
 PARTITIONERS: dict[str, ChooseSaved] = {"default": save_all, "min-cut": save_min_cut}
+
+
+def register_partitioner(name: str) -> Callable[[ChooseSaved], ChooseSaved]:
+    """Add a partitioner, as a decorator: a name for `partitioner=`. ValueError if it is taken.
+
+    The function gets a joint function taken apart, (primals, tangents) -> (outputs, gradients), and returns the values
+    to save: arguments, and results of ops that depend on no tangent. It is called for functions with gradients only.
+    """
+
+    def register(choose_saved: ChooseSaved) -> ChooseSaved:
+        if PARTITIONERS.setdefault(name, choose_saved) is not choose_saved:
+            raise ValueError(f"a partitioner named {name!r} is already registered")
+        return choose_saved
+
+    return register

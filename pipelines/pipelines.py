@@ -47,6 +47,12 @@ _PARTITIONED = (
     "partition",  # joint -> @forward, @backward
     "cse",  # the halves, each for itself
 )
+_GRADIENTS = (
+    *_PARTITIONED[: _PARTITIONED.index("autodiff") + 1],
+    "keep-gradients",  # joint -> what can be differentiated again
+    *_PARTITIONED[_PARTITIONED.index("inline-calls") : _PARTITIONED.index("partition")],
+    "symbol-dce",  # what ran on the host for the outputs alone
+)
 _SPLIT = (
     "decompose{before=lowering}",  # what is split off should be small
     "cse",
@@ -74,6 +80,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "functional": _FUNCTIONAL,
     "forward": _FORWARD,
     "partitioned": _PARTITIONED,
+    "gradients": _GRADIENTS,
     "split": _SPLIT,
     "lower-to-torch": _LOWER_TO_TORCH,
     "deployment": _DEPLOYMENT,
@@ -84,6 +91,9 @@ PIPELINES: dict[str, NamedPipeline] = {
     "functional": NamedPipeline(_FUNCTIONAL, "Values only: no references, no writes"),
     "partitioned": NamedPipeline(
         _FUNCTIONAL + _PARTITIONED, "Values only; a forward and a backward function"
+    ),
+    "gradients": NamedPipeline(
+        _FUNCTIONAL + _GRADIENTS, "Values only; the gradients as a function that can be differentiated again"
     ),
     "inference": NamedPipeline(
         _FUNCTIONAL + _FORWARD + _LOWER_TO_TORCH, "A forward function, to the torch dialect"

@@ -11,6 +11,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import is_low_precision, is_tensor
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
 
 # Rounded once already, or not at all: nothing is gained in f32.
@@ -34,6 +35,8 @@ class PromoteHalf:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
+            if is_host_function(function):
+                continue  # PyTorch does it itself
             for op in fn.operations(fn.entry_block(function)):
                 if _gains(op):
                     _promote(op)

@@ -34,7 +34,9 @@ def _simplify(function: Any) -> None:
     block = fn.entry_block(function)
     origins = trace_sizes(function)
     of_argument: dict[Hashable, Dim] = {}
-    for argument in block.arguments:
+    for argument, attributes in zip(block.arguments, fn.argument_attributes(function), strict=True):
+        if str(attributes.get("flambeau.role")) == '"tangent"':
+            continue  # the forward must not ask the backward's arguments
         for dim in dynamic_dims(argument):
             of_argument.setdefault(origins.dim(argument, dim), (argument, dim))
     known: dict[Hashable, ir.Value] = {}

@@ -16,51 +16,65 @@ from flambeau.pipelines import functions as fn
 from flambeau.pipelines.lower_to_torch import why_not_lowered
 from flambeau.pipelines.registry import register_pass
 
+_COSTLESS = ("flambeau.constant", "flambeau.dim")
+
 
 @register_pass
 @dataclass(frozen=True)
 class Split:
-    """Take the ops that cannot be compiled, and those that are not to be, out of the functions that are compiled.
+    """Take the ops that cannot be compiled, and the calls on the host, out of the functions that are compiled.
 
     A function with such ops becomes a host function, which the interpreter runs; what lies between them becomes
-    functions `@<name>_segment_<k>`. Other functions stay as they are. `force-eager`: names of ops that stay on the
-    host, separated by `;`. `min-block-size`: how many ops a segment must have to be worth a call; smaller ones stay
-    on the host.
+    functions `@<name>_segment_<k>`. Other functions stay as they are. What a loop repeats is a function to be compiled
+    too, unless it is marked as the host's. `min-block-size`: how many ops a segment or repeated function must have to
+    be worth a call; smaller ones stay on the host.
     """
 
     name = "split"
 
-    force_eager: str = ""
     min_block_size: int = 3
 
     def run(self, module: ir.Module) -> None:
-        forced = frozenset(name.strip() for name in self.force_eager.split(";") if name.strip())
+        repeated = host_functions.all_bodies(module)
+        for function in fn.functions(module):
+            if function.name.value in repeated and not host_functions.is_host_function(function):
+                if _size(fn.operations(fn.entry_block(function))[:-1]) < self.min_block_size:
+                    control_flow.keep_on_host(function)
+                else:
+                    del function.operation.attributes["sym_visibility"]
         for function in fn.functions(module):
             if not fn.is_private(function) and not host_functions.is_host_function(function):
-                split(function, forced, self.min_block_size)
+                split(function, self.min_block_size)
+        for function in fn.functions(module):
+            if fn.is_private(function) and host_functions.is_host_function(function):
+                _give_reasons(function)
 
 
-def split(function: Any, forced: frozenset[str], min_block_size: int) -> None:
+def split(function: Any, min_block_size: int) -> None:
     """Split one `func.func`; see `Split`."""
     ops = fn.operations(fn.entry_block(function))[:-1]
-    on_host = {op for op in ops if _host_reason(op, forced)}
+    on_host = {op for op in ops if _host_reason(op)}
     if not on_host:
         return
     for op in on_host:
-        control_flow.keep_on_host(op)
-    _Splitting(function, ops, on_host, forced, min_block_size).run()
+        for branch in control_flow.branches(op) or ():
+            control_flow.keep_on_host(branch)
+    _Splitting(function, ops, on_host, min_block_size).run()
 
 
-def _host_reason(op: ir.Operation, forced: frozenset[str]) -> str | None:
+def _give_reasons(function: Any) -> None:
+    """Say of the ops of a loop's or a choice's function on the host why they are there."""
+    for op in fn.operations(fn.entry_block(function)):
+        if op.name in OPS and op.name not in _COSTLESS and host_functions.REASON not in op.attributes:
+            op.attributes[host_functions.REASON] = ir.StringAttr.get("what calls it runs on the host")
+
+
+def _host_reason(op: ir.Operation) -> str | None:
     """Why an op runs on the host, or None."""
     called = host_functions.callee(op)
     if called is not None:
         return host_functions.reason(called) or "PyTorch runs it"
-    return "force-eager names it" if _is_forced(op, forced) else why_not_lowered(op)
-
-
-def _is_forced(op: ir.Operation, forced: frozenset[str]) -> bool:
-    return op.name in forced or op.name.partition(".")[2] in forced
+    return why_not_lowered(op)
 
 
 class _Splitting:
@@ -71,12 +85,10 @@ class _Splitting:
         function: Any,
         ops: list[ir.Operation],
         on_host: set[ir.Operation],
-        forced: frozenset[str],
         min_block_size: int,
     ):
         self._function = function
         self._ops = ops
-        self._forced = forced
         self._min_block_size = min_block_size
         self._free = _free_ops(ops, on_host)
         self._host = on_host
@@ -109,8 +121,10 @@ class _Splitting:
             if op in self._level and op not in self._host:
                 segments.setdefault(self._level[op], []).append(op)
         for number, members in list(segments.items()):
-            if sum(not _is_view(op) for op in members) < self._min_block_size:
+            if _size(members) < self._min_block_size:
                 host += segments.pop(number)
+                for branch in (b for op in members for b in control_flow.branches(op) or ()):
+                    control_flow.keep_on_host(branch)
         order = {op: i for i, op in enumerate(self._ops)}
         host.sort(key=lambda op: (self._level[op], order[op]))
 
@@ -142,10 +156,9 @@ class _Splitting:
 
     def _copy_on_host(self, op: ir.Operation) -> None:
         copy = _copy(op, [self._on_host(v) for v in op.operands])
-        reason = _host_reason(op, self._forced)
         if host_functions.callee(op) is None:
-            chosen = op not in self._host or _is_forced(op, self._forced)
-            text = reason or f"fewer than {self._min_block_size} ops between others on the host"
+            chosen = op not in self._host
+            text = _host_reason(op) or f"fewer than {self._min_block_size} ops between others on the host"
             copy.attributes[host_functions.REASON] = ir.StringAttr.get(text)
             if chosen:
                 copy.attributes[host_functions.CHOSEN] = ir.UnitAttr.get()
@@ -205,7 +218,7 @@ def _free_ops(ops: Iterable[ir.Operation], on_host: set[ir.Operation]) -> set[ir
     for op in ops:
         if op in on_host:
             continue
-        cheap = op.name in ("flambeau.constant", "flambeau.dim") or op.name.startswith("arith.")
+        cheap = op.name in _COSTLESS or op.name.startswith("arith.")
         if cheap and not any(v in computed for v in op.operands):
             free.add(op)
         else:
@@ -213,8 +226,9 @@ def _free_ops(ops: Iterable[ir.Operation], on_host: set[ir.Operation]) -> set[ir
     return free
 
 
-def _is_view(op: ir.Operation) -> bool:
-    return op.name in OPS and bool(OPS[op.name].view)
+def _size(ops: Iterable[ir.Operation]) -> int:
+    """How many of the ops compute something."""
+    return sum(op.name in OPS and not OPS[op.name].view and op.name not in _COSTLESS for op in ops)
 
 
 def _copy(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Operation:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What happened in this process: named counts, among them `graphs`, `ops.native`, `graphs.eager`, `compile.O2`."""
+"""What happened in this process, by name: `graphs`, `ops.native`, `graphs.eager`, `compile.O2`, `bytes.to_device`..."""
 
 import threading
 from collections import Counter

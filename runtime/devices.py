@@ -114,7 +114,7 @@ def target_flags(backend: Backend) -> tuple[str, ...]:
 
 
 class OpenDevice:
-    """An opened device: `hal` is IREE's. A GPU is closed when the last owner of this object is gone."""
+    """An opened device: `hal` is IREE's. A Vulkan one is closed when the last owner of this object is gone."""
 
     def __init__(self, hal: "iree.runtime.HalDevice") -> None:
         self.hal = hal
@@ -130,7 +130,7 @@ def open_device(device: Device) -> OpenDevice:
         opened = _OPEN.get(device)
         if opened is None:
             opened = _OPEN[device] = OpenDevice(_open(device))
-            if device.driver in LOCAL_DRIVERS:
+            if device.driver != "vulkan":
                 _make_immortal(opened)
         return opened
 
@@ -168,11 +168,16 @@ def _query(driver: str) -> tuple[tuple[Device, ...], str]:
 
 def _open(device: Device) -> "iree.runtime.HalDevice":
     import iree.runtime
+    from iree.runtime import _binding
 
+    _binding.disable_leak_checker()  # would report at exit, at length, what still lives then
     if device.driver == "local-task" and "task_worker_stack_size" not in os.environ.get(
         "IREE_PY_RUNTIME_FLAGS", ""
     ):
         iree.runtime.flags.parse_flags(f"--task_worker_stack_size={_WORKER_STACK_BYTES}")
+    if device.driver == "cuda":
+        # Memory from CUDA's own pools cannot be shared with torch (IREE 3.13: "not supported for export").
+        iree.runtime.flags.parse_flags("--cuda_async_allocations=false")
     # Without the caching allocator each result is fresh memory, zeroed and faulted in page by page: ten times slower
     # for large results. The Vulkan driver cannot serve it (IREE 3.13: "cannot allocate a Vulkan buffer").
     allocators = None if device.driver == "vulkan" else [f"caching:*=*;{_cache_bytes()};{_CACHE_BUFFERS}"]
@@ -194,12 +199,9 @@ def _cache_bytes() -> int:
 
 
 def _make_immortal(device: OpenDevice) -> None:
-    """Keep a CPU device until the process ends.
+    """Keep a device that shares memory with torch until the process ends.
 
     Result tensors hold memory of its caching allocator and may outlive everything else; giving memory back to an
-    allocator that is gone crashes the process. GPU devices need not be kept: their results are copies.
+    allocator that is gone crashes the process. A Vulkan device need not be kept: its results are copies.
     """
-    from iree.runtime import _binding
-
-    _binding.disable_leak_checker()  # would report the device at exit, at length
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(device))

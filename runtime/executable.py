@@ -10,14 +10,23 @@ from dataclasses import dataclass
 import iree.runtime
 import torch
 
-from flambeau.runtime.buffers import CopyingTransfer, SharingTransfer, Span, Transfer, with_dim_order
-from flambeau.runtime.devices import LOCAL_DRIVERS, Device, open_device, vm_instance
+from flambeau.runtime.buffers import (
+    CopyingTransfer,
+    CudaTransfer,
+    SharingTransfer,
+    Span,
+    Transfer,
+    with_dim_order,
+)
+from flambeau.runtime.devices import LOCAL_DRIVERS, Device, OpenDevice, open_device, vm_instance
 from flambeau.runtime.errors import ExecutionError, LoadError
 from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.resident import ResidentTensor
 
 __all__ = ["CompiledFunction", "Executable", "ResultSpec"]
 
-Value = torch.Tensor | int
+_TENSORS = (torch.Tensor, ResidentTensor)
+Value = torch.Tensor | ResidentTensor | int
 CompiledFunction = Callable[[Sequence[Value]], list[Value]]
 
 # What IREE's status codes become in Python.
@@ -31,11 +40,13 @@ class ResultSpec:
     dtype: its dtype; None if it is an integer on the host (an `i64`, `index` or `!torch.int` result).
     dim_order: its dimensions from outermost to innermost in memory; None is row-major.
     may_alias: arguments, by position, whose memory it may share; with all others, and with other results, it may not.
+    stays: only compiled functions need it: on a device with memory of its own it is a ResidentTensor.
     """
 
     dtype: torch.dtype | None
     dim_order: tuple[int, ...] | None = None
     may_alias: frozenset[int] = frozenset()
+    stays: bool = False
 
 
 class Executable:
@@ -49,13 +60,10 @@ class Executable:
         self.artefact = artefact
         self.device = device
         self._opened = open_device(device)
-        hal_device = self._opened.hal
-        self._transfer: Transfer = (
-            SharingTransfer(hal_device) if device.driver in LOCAL_DRIVERS else CopyingTransfer(hal_device)
-        )
+        self._transfer = _transfer(device, self._opened)
         try:
             self._module = iree.runtime.VmModule.copy_buffer(vm_instance(), artefact.vmfb)
-            self._hal_module = iree.runtime.create_hal_module(vm_instance(), hal_device)
+            self._hal_module = iree.runtime.create_hal_module(vm_instance(), self._opened.hal)
             # An IREE context must not be entered by two threads, and a call leaves the interpreter lock: each call
             # takes a context out of this list, or makes one. List operations are atomic.
             self._idle_contexts = [self._new_context()]
@@ -65,7 +73,7 @@ class Executable:
             ) from error
 
     def function(self, name: str, results: Sequence[ResultSpec]) -> CompiledFunction:
-        """The function `name` as a callable: tensors and integers in a sequence -> a list of results.
+        """The function `name` as a callable: tensors, resident or not, and integers in a sequence -> a list of results.
 
         LookupError if there is no such function, ValueError if `results` do not fit it. The callable raises
         ExecutionError on arguments that the function does not take, and if it fails. Arguments are never written.
@@ -82,26 +90,29 @@ class Executable:
         for position, (spec, type_) in enumerate(zip(specs, signature.results, strict=True)):
             if (spec.dtype is not None) != _is_tensor(type_):
                 raise ValueError(f"result {position} of @{name} has type {type_}, which does not fit {spec}")
+            if spec.stays and spec.dim_order is not None:
+                raise ValueError(f"result {position} of @{name} cannot stay on the device in another order")
         native = self._module.lookup_function(name)
         private = not signature.keeps_arguments
-        transfer = self._transfer
+        all_calls = self._transfer
         argument_count = len(is_tensor)
         result_count = len(specs) + sum(is_tensor)  # see keep_arguments.py
 
         def call(arguments: Sequence[Value]) -> list[Value]:
             if len(arguments) != argument_count:
                 raise ExecutionError(f"@{name} takes {argument_count} arguments, got {len(arguments)}")
+            transfer = all_calls.for_call(arguments)
             inputs = iree.runtime.VmVariantList(argument_count)
             spans: list[Span] = []
             for position, argument in enumerate(arguments):
                 if is_tensor[position]:
-                    if not isinstance(argument, torch.Tensor):
+                    if not isinstance(argument, _TENSORS):
                         raise ExecutionError(f"argument {position} of @{name} is a tensor, got {argument!r}")
                     view, span = transfer.to_device(argument, private=private)
                     inputs.push_ref(view.ref)
                     spans.append(span)
                 else:
-                    inputs.push_int(int(argument))
+                    inputs.push_int(int(argument))  # type: ignore[arg-type]
                     spans.append((0, 0))
             outputs = iree.runtime.VmVariantList(result_count)
             self._invoke(name, native, inputs, outputs)
@@ -111,7 +122,10 @@ class Executable:
                     values.append(outputs.get_variant(position))
                 else:
                     view = outputs.get_as_object(position, iree.runtime.HalBufferView)
-                    values.append(with_dim_order(transfer.to_torch(view, spec.dtype), spec.dim_order))
+                    if spec.stays:
+                        values.append(transfer.keep(view, spec.dtype))
+                    else:
+                        values.append(with_dim_order(transfer.to_torch(view, spec.dtype), spec.dim_order))
             _separate(values, specs, spans)
             return values
 
@@ -138,6 +152,13 @@ class Executable:
                 f"@{name} failed on {self.device.driver} ({self.device.name}): {error}"
             ) from error
         self._idle_contexts.append(context)  # only after a success: a failed one may be in any state
+
+
+def _transfer(device: Device, opened: OpenDevice) -> Transfer:
+    """The way of tensors to a device."""
+    if device.driver in LOCAL_DRIVERS:
+        return SharingTransfer(opened)
+    return CudaTransfer(opened, int(device.path)) if device.driver == "cuda" else CopyingTransfer(opened)
 
 
 def _is_tensor(type_: str) -> bool:

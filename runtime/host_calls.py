@@ -7,13 +7,17 @@ a tape with PyTorch's autograd, and the derivative plays it back.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from flambeau.dialects.bindings import ir
+from flambeau.runtime.loops import LOOPS
 
 HostCall = Callable[..., list[Any]]
+Lookup = Callable[[str], Callable[..., list[Any]]]
+"""The functions of the module by name."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,10 @@ class Tape:
     inputs: tuple[torch.Tensor, ...]
     outputs: tuple[Any, ...]
 
-    def gradients(self, results: Sequence[int], cotangents: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The gradients of the inputs, zeros where there is none."""
+    def gradients(
+        self, results: Sequence[int], cotangents: Sequence[torch.Tensor], *, create_graph: bool = False
+    ) -> list[torch.Tensor]:
+        """The gradients of the inputs, zeros where there is none; with `create_graph` they have a history."""
         # An output without a history, as eager's op may give at run time, passes nothing on.
         seeded = [
             (self.outputs[i], g)
@@ -38,19 +44,20 @@ class Tape:
             self.inputs,
             [g for _, g in seeded],
             allow_unused=True,
+            create_graph=create_graph,
             retain_graph=True,  # the caller's graph decides how often its backward may run
         )
         return [torch.zeros_like(x) if g is None else g for x, g in zip(self.inputs, found, strict=True)]
 
 
-def host_call(function: Any) -> HostCall:
+def host_call(function: Any, lookup: Lookup) -> HostCall:
     """The callable of a host function without a body; it returns the list of the function's results."""
     attributes = function.operation.attributes
     if "autograd.vjp_of_results" in attributes:
-        results = list(ir.DenseI64ArrayAttr(attributes["autograd.vjp_of_results"]))
-        return lambda tape, *cotangents: tape.gradients(results, cotangents)
-    target = overload(ir.StringAttr(attributes["flambeau.target"]).value)
-    read = _arguments(target, ir.ArrayAttr(attributes["flambeau.arguments"]))
+        return _derivative(
+            _indices(attributes, "autograd.vjp_of_results"), _indices(attributes, "autograd.active")
+        )
+    target, read = _target(function, lookup)
     written = _indices(attributes, "flambeau.written")
     strides = _strides(function)
 
@@ -79,6 +86,43 @@ def host_call(function: Any) -> HostCall:
         return [*(o.detach() if isinstance(o, torch.Tensor) else o for o in outputs), tape]
 
     return taped
+
+
+def _derivative(results: Sequence[int], active: Sequence[int]) -> HostCall:
+    """(tape, gradients of `results`) -> the gradients of the tape's inputs.
+
+    Also a tape of this computation, if some operands are `active`: by them, or what the given tape was recorded for.
+    """
+    if not active:
+        return lambda tape, *cotangents: tape.gradients(results, cotangents)
+
+    def taped(tape: Tape, *cotangents: torch.Tensor) -> list[Any]:
+        operands = [(c.detach().requires_grad_() if i in active else c) for i, c in enumerate(cotangents, 1)]
+        inputs = tape.inputs if 0 in active else ()
+        with torch.enable_grad():
+            gradients = tape.gradients(results, operands, create_graph=True)
+        again = Tape((*inputs, *(operands[i - 1] for i in active if i)), tuple(gradients))
+        return [*(g.detach() for g in gradients), again]
+
+    return taped
+
+
+def _target(function: Any, lookup: Lookup) -> tuple[Callable[..., Any], "ReadArguments"]:
+    """What a host function calls: an op of PyTorch, a loop around functions of the module, or one such function."""
+    attributes = function.operation.attributes
+    name = ir.StringAttr(attributes["flambeau.target"]).value
+    if "flambeau.bodies" not in attributes:
+        target = overload(name)
+        keywords = [a.name if a.kwarg_only else None for a in target._schema.arguments]
+        return target, _arguments(keywords, ir.ArrayAttr(attributes["flambeau.arguments"]))
+    bodies = [
+        lookup(ir.FlatSymbolRefAttr(body).value) for body in ir.ArrayAttr(attributes["flambeau.bodies"])
+    ]
+    if name not in LOOPS:
+        (body,) = bodies
+        return body, lambda values: (list(values), {})
+    template = ir.ArrayAttr(attributes["flambeau.arguments"])
+    return partial(LOOPS[name], *bodies), _arguments([None] * len(template), template)
 
 
 def overload(name: str) -> Any:
@@ -111,16 +155,16 @@ def _with_strides(value: torch.Tensor, strides: list[int]) -> torch.Tensor:
 # --- Arguments -------------------------------------------------------------------------------------------------------
 
 Read = Callable[[Sequence[Any]], Any]
+ReadArguments = Callable[[Sequence[Any]], tuple[list[Any], dict[str, Any]]]
 
 
-def _arguments(
-    target: Any, template: ir.ArrayAttr
-) -> Callable[[Sequence[Any]], tuple[list[Any], dict[str, Any]]]:
+def _arguments(keywords: Sequence[str | None], template: ir.ArrayAttr) -> ReadArguments:
+    """Positional and keyword arguments from the operands' values. `keywords`: the names of those that have one."""
     positional: list[Read] = []
     keyword: dict[str, Read] = {}
-    for formal, attribute in zip(target._schema.arguments, template, strict=True):
-        if formal.kwarg_only:
-            keyword[formal.name] = _reader(attribute)
+    for name, attribute in zip(keywords, template, strict=True):
+        if name is not None:
+            keyword[name] = _reader(attribute)
         else:
             positional.append(_reader(attribute))
     return lambda values: ([r(values) for r in positional], {k: r(values) for k, r in keyword.items()})

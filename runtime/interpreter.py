@@ -20,8 +20,9 @@ from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
 from flambeau.dialects.types import dtype_name
 from flambeau.runtime.evaluators import FAMILIES
 from flambeau.runtime.host_calls import host_call, overload
+from flambeau.runtime.resident import ResidentTensor, to_tensor
 
-Value = Any  # torch.Tensor, int (index), Place, or whatever a host op returns
+Value = Any  # torch.Tensor, int (index), Place, ResidentTensor (of compiled functions), or whatever a host op returns
 Evaluator = Callable[[SimpleNamespace], Any]
 
 EVALUATORS: dict[str, Evaluator] = {}
@@ -115,6 +116,8 @@ class Body:
         if op.name not in OPS:
             raise InterpreterError(f"{op.location}: the interpreter has no op {op.name}")
         step = self._prepare_declared(op, symbols)
+        if op.name != "flambeau.dim":  # which reads no values
+            step = _on_host(step, operands)
         return step, self._new_slots(op)
 
     def _prepare_declared(self, op: ir.Operation, symbols: dict[str, Any]) -> Callable[[list[Value]], Any]:
@@ -149,6 +152,20 @@ class Body:
         if item.kind is DType and value is not None:
             value = torch_dtype(value)
         return lambda values: value
+
+
+def _on_host(step: Callable[[list[Value]], Any], operands: list[int]) -> Callable[[list[Value]], Any]:
+    """The same where operands may be on a device."""
+
+    def evaluate(values: list[Value]) -> Any:
+        resident = {s for s in operands if isinstance(values[s], ResidentTensor)}
+        if resident:
+            values = list(values)
+            for slot in resident:
+                values[slot] = values[slot].tensor
+        return step(values)
+
+    return evaluate
 
 
 def _prepare_call(
@@ -229,10 +246,18 @@ def _without_body(function: Any, symbols: dict[str, Any]) -> Callable[..., list[
         on_true, on_false = (
             ir.FlatSymbolRefAttr(name).value for name in ir.ArrayAttr(attributes["flambeau.branches"])
         )
-        return lambda predicate, *operands: _lookup(symbols, on_true if predicate else on_false)(*operands)
+        return lambda predicate, *operands: _lookup(symbols, on_true if to_tensor(predicate) else on_false)(
+            *operands
+        )
     if "flambeau.target" not in attributes and "autograd.vjp_of_results" not in attributes:
         raise InterpreterError(f"@{function.name.value} has no body, and does not say what it calls")
-    return host_call(function)
+
+    def body(name: str) -> Callable[..., list[Value]]:
+        called = _lookup(symbols, name)
+        return lambda *values: [to_tensor(result) for result in called(*values)]
+
+    call = host_call(function, body)
+    return lambda *operands: call(*map(to_tensor, operands))
 
 
 def _constantly(value: Any) -> Callable[[list[Value]], Any]:

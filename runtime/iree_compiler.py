@@ -84,9 +84,11 @@ _DEFAULT_LADDER = (Rung("default", ()),)
 # and two unknown ones overflow: it compiles, overwrites memory and returns wrong numbers. With one it refuses.
 _TWO_DYNAMIC_DIMS = re.compile(r"tensor<\[?[^>\]]*\?[^>\]]*\?")
 
-# Failures that no flag mends: an op that the torch input path does not know, a flag that does not exist.
+# Failures that no flag mends: an op that the torch input path does not know, a flag that does not exist, a function of
+# the C library that IREE does not bring.
 _HOPELESS = re.compile(
     r"failed to legalize operation 'torch\.|is unknown|dialect .* not found|Unknown command line argument"
+    r"|undefined symbol"
 )
 
 
@@ -202,7 +204,7 @@ _SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 _ERROR = re.compile(
     r"^(?:(?P<place>[^\s:][^:\n]*:\d+:\d+): )?(?:error|iree-compile): (?P<text>.*)$", re.MULTILINE
 )
-_OP = re.compile(r"'([a-z_]\w*(?:\.\w+)+)'")
+_OP = re.compile(r"'([a-z_]\w*(?:\.\w+)+)'|undefined symbol: (\w+)")
 _WRAPPED_OP = re.compile(r'\bname = "([\w.]+)"')  # in torch.operator, which stands for ops without a class
 
 
@@ -250,7 +252,11 @@ def _read_diagnostics(returncode: int, stderr: str, flags: tuple[str, ...]) -> _
     places = [match["place"] for match in errors if match["place"]]
     user_places = [place for place in places if not place.startswith(("-:", "<stdin>:"))]
     return _Failure(
-        summary, stderr, flags, op=op[1] if op else None, location=next(iter([*user_places, *places]), None)
+        summary,
+        stderr,
+        flags,
+        op=next(filter(None, op.groups())) if op else None,
+        location=next(iter([*user_places, *places]), None),
     )
 
 

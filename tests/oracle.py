@@ -20,6 +20,38 @@ Make = Callable[[], tuple[Sequence[torch.Tensor], Sequence[Any]]]
 
 KINDS = ("output", "input", "gradient")
 
+
+def numbers(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Values that differ from element to element, of both signs, none of them 0."""
+    count = torch.Size(shape).numel()
+    return (torch.sin(torch.arange(count, dtype=torch.float64) * 1.7 + 0.3) * 2).reshape(shape).to(dtype)
+
+
+def leaf(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Such values that require a gradient."""
+    return numbers(*shape, dtype=dtype).requires_grad_()
+
+
+def plain(*tensors: Callable[[], torch.Tensor]) -> Make:
+    """Leaves that are also the arguments."""
+
+    def make() -> tuple[Sequence[torch.Tensor], Sequence[Any]]:
+        made = [t() for t in tensors]
+        return made, made
+
+    return make
+
+
+def of_leaf(build: Callable[[torch.Tensor], Sequence[Any]], *shape: int) -> Make:
+    """One leaf, and arguments computed from it: views, non-leaves."""
+
+    def make() -> tuple[Sequence[torch.Tensor], Sequence[Any]]:
+        a = leaf(*shape)
+        return [a], build(a)
+
+    return make
+
+
 AFTERWARDS = ("nothing", "write", "write seen by autograd")
 """What the caller does with the outputs: nothing, or an in-place op on each of them, without or with autograd."""
 

@@ -128,6 +128,7 @@ class EluOp(ElementwiseOp, name="elu"):
     input_scale: Number
     out: Result
     aten = "elu"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0 in float64
 
     def vjp(op, g):
         factor = op.scale * op.alpha * op.input_scale
@@ -135,6 +136,11 @@ class EluOp(ElementwiseOp, name="elu"):
         exponential = b.exp(b.mul(b.minimum(op.x, 0), op.input_scale))
         below = b.mul(b.mul(g, factor), exponential)
         return {"x": b.where(b.le(op.x, 0), below, b.mul(g, op.scale))}
+
+    @_rounded_once
+    def decompose(op, x):
+        below = b.mul(b.expm1(b.mul(b.minimum(x, 0), op.input_scale)), op.alpha * op.scale)
+        return b.where(b.le(x, 0), below, b.mul(x, op.scale))
 
 
 class CeluOp(ElementwiseOp, name="celu"):
@@ -147,10 +153,16 @@ class CeluOp(ElementwiseOp, name="celu"):
     alpha: Number = 1.0
     out: Result
     aten = "celu"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0 in float64
 
     def vjp(op, g):
         below = b.mul(g, b.exp(b.mul(b.minimum(op.x, 0), 1.0 / op.alpha)))
         return {"x": b.where(b.le(op.x, 0), below, g)}
+
+    @_rounded_once
+    def decompose(op, x):
+        below = b.mul(b.expm1(b.mul(b.minimum(x, 0), 1.0 / op.alpha)), op.alpha)
+        return b.where(b.le(x, 0), below, x)
 
 
 class SigmoidOp(ElementwiseOp, name="sigmoid"):
@@ -286,11 +298,16 @@ class MishOp(ElementwiseOp, name="mish"):
     x: Tensor
     out: Result
     aten = "mish"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers in float64
 
     def vjp(op, g):
         t = b.tanh(b.softplus(op.x, 1, 20))
         right = b.mul(b.mul(op.x, b.sigmoid(op.x)), b.sub(1, b.mul(t, t)))
         return {"x": b.mul(g, b.add(t, right))}
+
+    @_rounded_once
+    def decompose(op, x):
+        return b.mul(x, b.tanh(b.log1p(b.exp(x))))
 
 
 class SoftplusOp(ElementwiseOp, name="softplus"):
@@ -304,10 +321,20 @@ class SoftplusOp(ElementwiseOp, name="softplus"):
     threshold: Number = 20
     out: Result
     aten = "softplus"
+    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers in float64
 
     def vjp(op, g):
         scaled = b.mul(op.x, op.beta)
         return {"x": b.where(b.gt(scaled, op.threshold), g, b.mul(g, b.sigmoid(scaled)))}
+
+    @_rounded_once
+    def decompose(op, x):
+        scaled = b.mul(x, op.beta)
+        return b.where(b.gt(scaled, op.threshold), x, b.div(b.log1p(b.exp(scaled)), op.beta))
+
+
+# One sixth in float32, by which eager multiplies in float64 too.
+_SIXTH = 0.16666667163372040
 
 
 class HardsigmoidOp(ElementwiseOp, name="hardsigmoid"):
@@ -322,7 +349,7 @@ class HardsigmoidOp(ElementwiseOp, name="hardsigmoid"):
 
     def vjp(op, g):
         inside = b.logical_and(b.gt(op.x, -3), b.lt(op.x, 3))
-        return {"x": b.where(inside, b.mul(g, 1 / 6), 0)}
+        return {"x": b.where(inside, b.mul(g, _SIXTH), 0)}
 
 
 class HardswishOp(ElementwiseOp, name="hardswish"):

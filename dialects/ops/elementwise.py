@@ -929,6 +929,7 @@ class Expm1Op(ElementwiseOp, name="expm1"):
     x: Tensor
     out: Result
     aten = "expm1"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -991,6 +992,7 @@ class Log1pOp(ElementwiseOp, name="log1p"):
     x: Tensor
     out: Result
     aten = "log1p"
+    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1189,7 +1191,8 @@ class AcoshOp(ElementwiseOp, name="acosh"):
 
     def decompose(op):
         above = b.sub(op.x, 1)
-        small = b.log1p(b.add(above, b.sqrt(b.mul(above, b.add(above, 2)))))
+        # Two roots: their product is NaN below 1, where the root of the product is not.
+        small = b.log1p(b.add(above, b.mul(b.sqrt(above), b.sqrt(b.add(above, 2)))))
         return b.where(b.gt(op.x, _LARGE), b.add(b.log(op.x), _LN2), small)
 
 

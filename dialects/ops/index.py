@@ -309,13 +309,13 @@ class TakeOp(FlambeauOp, name="take"):
 
 
 def _check_along(op):
-    """`index` has the rank of `x`, and outside `dim` at most its sizes."""
+    """`index` has the rank of `x`, and outside `dim` at most its sizes. Rank 0 goes with rank 1, as in ATen."""
     shape, index = shape_of(op.x), shape_of(op.index)
     check_dim("dim", op.dim, len(shape))
     _check_index("index", op.index)
-    if len(shape) != len(index):
+    if max(len(shape), 1) != max(len(index), 1):
         raise VerificationError(f"index {op.index} and {op.x} differ in rank")
-    for d, (size, count) in enumerate(zip(shape, index, strict=True)):
+    for d, (size, count) in enumerate(zip(shape, index, strict=False)):
         if d != op.dim and DYNAMIC not in (size, count) and count > size:
             raise VerificationError(f"index {op.index} is larger than {op.x} in dim {d}")
 

@@ -461,6 +461,10 @@ class NativeBatchNormOp(FlambeauOp, name="native_batch_norm"):
     def vjp(op, g, g_mean, g_rstd, g_new_mean, g_new_var):
         return _batch_statistics_vjp(op, g, g_mean, g_rstd)
 
+    def without_statistics(op):
+        """The results but for the last two, from the batch alone."""
+        return b.native_batch_norm_no_stats(op.x, op.weight, op.bias, op.momentum, op.eps)
+
     def decompose(op):
         x = b.wide(op.x)
         dims = _channel_dims(x)

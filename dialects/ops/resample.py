@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Change of spatial sizes: adaptive pooling and upsampling. They are decomposed before differentiation.
+"""Change of spatial sizes: adaptive pooling and upsampling, all made of simpler ops.
 
-x is (N, C, S...) or, for adaptive pooling, also (C, S...). What is not a whole factor is a product with a matrix of
-weights along each dim: a constant, or computed where sizes are dynamic.
+x is (N, C, S...) or, for adaptive pooling, also (C, S...). Each dim is resampled by itself.
 """
 
 import struct
 from array import array
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
@@ -24,7 +24,7 @@ from flambeau.dialects.opdef import (
     Tensor,
     VerificationError,
 )
-from flambeau.dialects.types import DYNAMIC, is_float, is_low_precision, shape_of, tensor_type, with_element
+from flambeau.dialects.types import DYNAMIC, is_float, shape_of, tensor_type, with_element
 
 
 def _require_float(x: ir.RankedTensorType) -> None:
@@ -134,66 +134,36 @@ def _adaptive_mean(x: ir.Value, output_size: Sequence[int]) -> ir.Value:
         kernel = [size // parts for size, parts in zip(spatial, output_size, strict=True)]
         pool = b.avg_pool2d if rank == 2 else b.avg_pool3d
         return pool(x, kernel, kernel, [0], False, True, None)
-    compute = _compute_element(x)
-    weights = [
-        _window_weights(size, parts, compute) for size, parts in zip(spatial, output_size, strict=True)
-    ]
-    return _resample(x, weights)
+    out = b.wide(x)
+    for dim, parts in enumerate(output_size, len(shape_of(x)) - rank):
+        out = b.mean(out, [dim], True) if parts == 1 else _window_means(out, dim, parts)
+    return b.cast_like(out, x)
 
 
-def _window_weights(size: int | ir.Value, parts: int, element: ir.Type) -> ir.Value:
-    """(size, parts): column i averages the i-th window."""
-    if isinstance(size, int):
-        bounds = [(i * size // parts, -(-(i + 1) * size // parts)) for i in range(parts)]
-        return _matrix(
-            [
-                [1.0 / (end - start) if start <= s < end else 0.0 for start, end in bounds]
-                for s in range(size)
-            ],
-            element,
-        )
+def _window_means(x: ir.Value, dim: int, parts: int) -> ir.Value:
+    """The means of `parts` windows along `dim`.
+
+    All elements are visited for each window, and those outside count as 0. (A product with a matrix of weights would
+    spread infinities and NaN to other windows.)
+    """
+    sizes = b.sizes(x)
+    inside = _windows(sizes[dim], parts)
+    counts = b.sum(b.cast_like(inside, x), [0])
+    beside = [1] * (len(sizes) - dim - 1)
+    each = [*sizes[: dim + 1], parts, *sizes[dim + 1 :]]
+    inside = b.expand(b.view(inside, [sizes[dim], parts, *beside]), each)
+    total = b.sum(b.where(inside, b.expand(b.unsqueeze(x, dim + 1), each), 0), [dim])
+    return b.div(total, b.expand_to(b.view(counts, [parts, *beside]), total))
+
+
+def _windows(size: int | ir.Value, parts: int) -> ir.Value:
+    """(size, parts), bool: whether element s lies in window i, that is i S < (s + 1) T and s T < (i + 1) S."""
     i64 = ir.IntegerType.get_signless(64)
-    part, length = b.iota(parts, i64), b.tensor_from_index(size, i64)
-    length = b.expand(length, [parts])
-    start = b.floor_divide(b.mul(part, length), parts)
-    end = b.floor_divide(b.add(b.mul(b.add(part, 1), length), parts - 1), parts)
-    place, start, end = (
-        _along_rows(b.iota(size, i64), size, parts),
-        *(b.expand(bound, [size, parts]) for bound in (start, end)),
-    )
-    inside = b.logical_and(b.ge(place, start), b.lt(place, end))
-    return b.div(b.cast(inside, element), b.cast(b.sub(end, start), element))
-
-
-def _along_rows(column: ir.Value, rows: int | ir.Value, columns: int | ir.Value) -> ir.Value:
-    """A vector as each column of a matrix."""
-    return b.expand(b.unsqueeze(column, 1), [rows, columns])
-
-
-def _compute_element(x: ir.Value) -> ir.Type:
-    """What weights and sums are computed in: f32 or wider."""
-    return ir.F32Type.get() if is_low_precision(x.type) else x.type.element_type
-
-
-def _resample(x: ir.Value, weights: Sequence[ir.Value]) -> ir.Value:
-    """x with its last dims multiplied by the matrices `weights` (old size, new size)."""
-    element = x.type.element_type
-    out = b.cast(x, _compute_element(x))
-    end = len(shape_of(x)) - 1
-    for dim, matrix in enumerate(weights, end + 1 - len(weights)):
-        last = b.transpose(out, dim, end) if dim != end else out
-        *outer, size = b.sizes(last)
-        rows = b.mm(b.view(last, [b.multiply_sizes(outer), size]), matrix)
-        out = b.view(rows, [*outer, b.size(matrix, 1)])
-        out = b.transpose(out, dim, end) if dim != end else out
-    return b.cast(out, element)
-
-
-def _matrix(rows: list[list[float]], element: ir.Type) -> ir.Value:
-    values = array("d" if str(element) == "f64" else "f", [v for row in rows for v in row])
-    return b.constant(
-        ir.DenseElementsAttr.get(memoryview(values), shape=[len(rows), len(rows[0])], type=element)
-    )
+    shape = [size, parts]
+    place = b.expand(b.unsqueeze(b.iota(size, i64), 1), shape)
+    part, length = b.expand(b.iota(parts, i64), shape), b.expand(b.tensor_from_index(size, i64), shape)
+    starts = b.lt(b.mul(part, length), b.mul(b.add(place, 1), parts))
+    return b.logical_and(starts, b.lt(b.mul(place, parts), b.mul(b.add(part, 1), length)))
 
 
 # --- Upsampling ------------------------------------------------------------------------------------------------------
@@ -283,16 +253,12 @@ def _repeated(x: ir.Value, dim: int, factor: int, target: int | ir.Value) -> ir.
     return b.view(wide, [*sizes[:dim], target, *sizes[dim + 1 :]])
 
 
-def _positions(values: Sequence[int]) -> ir.Value:
-    i64 = ir.IntegerType.get_signless(64)
-    return b.constant(ir.DenseElementsAttr.get(memoryview(array("q", values)), shape=[len(values)], type=i64))
-
-
 class UpsampleBilinear2dOp(FlambeauOp, name="upsample_bilinear2d"):
     """Linear interpolation along both dims between the two elements next to the source position.
 
     That is i (S - 1) / (T - 1) if `align_corners`, else (i + 1/2) / scale - 1/2, at least 0; without a scale, T / S.
-    Gradient: of its decomposition.
+
+    Gradient: each element of g times the weights of the elements that it was made of, added to them.
     """
 
     x: Tensor
@@ -309,47 +275,75 @@ class UpsampleBilinear2dOp(FlambeauOp, name="upsample_bilinear2d"):
         return _upsampled(op)
 
     def decompose(op):
-        weights = [
-            _linear_weights(size, target, op.align_corners, scale, _compute_element(op.x))
-            for size, target, scale in zip(
-                b.sizes(op.x)[2:], op.output_size, (op.scales_h, op.scales_w), strict=True
+        out = b.wide(op.x)
+        for dim, neighbours in _neighbours(op):
+            low, high = (b.index_select(out, dim, v) for v in (neighbours.low, neighbours.high))
+            fraction = _along(neighbours.fraction, dim, low)
+            out = b.add(b.mul(low, b.sub(1, fraction)), b.mul(high, fraction))
+        return b.cast_like(out, op.x)
+
+    def vjp(op, g):
+        grad = b.wide(g)
+        for dim, neighbours in reversed(_neighbours(op)):
+            size = b.size(op.x, dim)
+            if neighbours.table is None:
+                grad = _spread_to_neighbours(grad, dim, size, neighbours)
+            else:
+                grad = _gathered(grad, dim, _readers(neighbours.table, size))
+        return {"x": b.cast_like(grad, op.x)}
+
+
+class _Neighbours(NamedTuple):
+    """For each position along a dim of the result: its neighbours in the source, and how far it is from the lower.
+
+    low, high: (T,), i64; fraction: (T,), of the element type that is computed in. table: the same as Python numbers
+    if sizes are static.
+    """
+
+    low: ir.Value
+    high: ir.Value
+    fraction: ir.Value
+    table: list[tuple[int, int, float]] | None
+
+
+def _neighbours(op) -> list[tuple[int, _Neighbours]]:
+    """Each spatial dim with its neighbours."""
+    element = b.wide(op.x).type.element_type
+    found = []
+    for dim, target, scale in zip((2, 3), op.output_size, (op.scales_h, op.scales_w), strict=True):
+        size = b.size(op.x, dim)
+        if isinstance(size, int) and isinstance(target, int):
+            table = _known_neighbours(size, target, op.align_corners, scale, double=str(element) == "f64")
+            low, high, fraction = zip(*table, strict=True)
+            found.append(
+                (dim, _Neighbours(_positions(low), _positions(high), _numbers(fraction, element), table))
             )
-        ]
-        return _resample(op.x, weights)
+        else:
+            found.append((dim, _computed_neighbours(size, target, op.align_corners, scale, element)))
+    return found
 
 
-def _linear_weights(
-    size: int | ir.Value,
-    target: int | ir.Value,
-    align_corners: bool,
-    scale: float | None,
-    element: ir.Type,
-) -> ir.Value:
-    """(size, target): column i holds the weights of the two elements next to its source position."""
-    if not (isinstance(size, int) and isinstance(target, int)):
-        return _computed_linear_weights(size, target, align_corners, scale, element)
-    rounded: Callable[[float], float] = float if str(element) == "f64" else _float32
+def _known_neighbours(
+    size: int, target: int, align_corners: bool, scale: float | None, *, double: bool
+) -> list[tuple[int, int, float]]:
+    """(lower, upper, fraction) for each position, in eager's arithmetic: float32, or float64 if `double`."""
+    rounded: Callable[[float], float] = float if double else _float32
     if align_corners:
         step = rounded((size - 1) / (target - 1)) if target > 1 else 0.0
     else:
         step = rounded(1.0 / scale) if scale else rounded(size / target)
-    weights = [[0.0] * target for _ in range(size)]
+    found = []
     for i in range(target):
         source = rounded(step * i) if align_corners else max(rounded(rounded(step * (i + 0.5)) - 0.5), 0.0)
         low = min(int(source), size - 1)
-        fraction = min(max(source - low, 0.0), 1.0)
-        weights[low][i] += 1.0 - fraction
-        weights[min(low + 1, size - 1)][i] += fraction
-    return _matrix(weights, element)
+        found.append((low, min(low + 1, size - 1), min(max(source - low, 0.0), 1.0)))
+    return found
 
 
-def _computed_linear_weights(
-    size: int | ir.Value,
-    target: int | ir.Value,
-    align_corners: bool,
-    scale: float | None,
-    element: ir.Type,
-) -> ir.Value:
+def _computed_neighbours(
+    size: int | ir.Value, target: int | ir.Value, align_corners: bool, scale: float | None, element: ir.Type
+) -> _Neighbours:
+    i64 = ir.IntegerType.get_signless(64)
     old, new = (b.tensor_from_index(s, element) for s in (size, target))
     position = b.iota(target, element)
     if align_corners:
@@ -363,10 +357,55 @@ def _computed_linear_weights(
     low = b.minimum(b.floor(source), last)
     high = b.minimum(b.add(low, 1), last)
     fraction = b.clamp(b.sub(source, low), 0.0, 1.0)
-    place = _along_rows(b.iota(size, element), size, target)
-    matrix = None
-    for where, weight in ((low, b.sub(b.full_like(fraction, 1), fraction)), (high, fraction)):
-        where, weight = (b.expand(v, [size, target]) for v in (where, weight))
-        part = b.where(b.eq(place, where), weight, b.full_like(weight, 0))
-        matrix = part if matrix is None else b.add(matrix, part)
-    return matrix
+    return _Neighbours(b.cast(low, i64), b.cast(high, i64), fraction, None)
+
+
+def _spread_to_neighbours(g: ir.Value, dim: int, size: int | ir.Value, neighbours: _Neighbours) -> ir.Value:
+    """The gradient along one dim: g added into zeros of `size`, where sizes are dynamic."""
+    sizes = b.sizes(g)
+    fraction = _along(neighbours.fraction, dim, g)
+    sizes[dim] = size
+    grad = b.full(sizes, 0, g.type.element_type)
+    grad = b.index_add(grad, dim, neighbours.low, b.mul(g, b.sub(1, fraction)))
+    return b.index_add(grad, dim, neighbours.high, b.mul(g, fraction))
+
+
+def _readers(table: Sequence[tuple[int, int, float]], size: int) -> list[list[tuple[int, float]]]:
+    """For each of `size` source elements: the positions that it is a neighbour of, and its weight there."""
+    readers: list[list[tuple[int, float]]] = [[] for _ in range(size)]
+    for position, (low, high, fraction) in enumerate(table):
+        readers[low].append((position, 1.0 - fraction))
+        readers[high].append((position, fraction))
+    return readers
+
+
+def _gathered(x: ir.Value, dim: int, taps: Sequence[Sequence[tuple[int, float]]]) -> ir.Value:
+    """Element i along `dim` is the sum of x at the positions in `taps[i]`, each times its weight."""
+    total = None
+    for k in range(max(map(len, taps))):
+        chosen = [of[k] if k < len(of) else None for of in taps]
+        places = _positions([0 if tap is None else tap[0] for tap in chosen])
+        weights = _numbers([0.0 if tap is None else tap[1] for tap in chosen], x.type.element_type)
+        read = b.index_select(x, dim, places)
+        part = b.mul(read, _along(weights, dim, read))
+        if None in chosen:
+            present = b.gt(_positions([len(of) for of in taps]), k)
+            part = b.where(_along(present, dim, part), part, 0)
+        total = part if total is None else b.add(total, part)
+    return total
+
+
+def _along(vector: ir.Value, dim: int, like: ir.Value) -> ir.Value:
+    """A vector as the values along `dim` of a tensor of the shape of `like`."""
+    shape = [b.size(vector, 0) if d == dim else 1 for d in range(len(shape_of(like)))]
+    return b.expand_to(b.view(vector, shape), like)
+
+
+def _positions(values: Sequence[int]) -> ir.Value:
+    i64 = ir.IntegerType.get_signless(64)
+    return b.constant(ir.DenseElementsAttr.get(memoryview(array("q", values)), shape=[len(values)], type=i64))
+
+
+def _numbers(values: Sequence[float], element: ir.Type) -> ir.Value:
+    numbers = array("d" if str(element) == "f64" else "f", values)
+    return b.constant(ir.DenseElementsAttr.get(memoryview(numbers), shape=[len(values)], type=element))

@@ -32,14 +32,6 @@ func.func @integer_means(%x: tensor<2x3xi64>) -> tensor<2xi64> {
 
 // -----
 
-func.func @no_dims(%x: tensor<2x3xf32>) -> tensor<f32> {
-  // expected-error @below {{needs at least one dim in 'dims'}}
-  %0 = "flambeau.logsumexp"(%x) {dims = array<i64>, keepdim = false} : (tensor<2x3xf32>) -> tensor<f32>
-  return %0 : tensor<f32>
-}
-
-// -----
-
 func.func @results(%x: tensor<2x3xf32>) -> tensor<2xf32> {
   // expected-error @below {{has 1 results where 2 are expected}}
   %0 = "flambeau.max_dim"(%x) {dim = 1 : i64, keepdim = false} : (tensor<2x3xf32>) -> tensor<2xf32>

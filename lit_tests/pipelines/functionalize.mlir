@@ -73,3 +73,37 @@ func.func @dropout(%x: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>) {
   %b:2 = "flambeau.native_dropout"(%x) {p = 0.5 : f64, train = true} : (tensor<8xf32>) -> (tensor<8xf32>, tensor<8xi1>)
   return %a#0, %b#0 : tensor<8xf32>, tensor<8xf32>
 }
+
+// -----
+
+// A branch draws from the seed of its caller, from the offset that the caller has come to; the other one takes both too.
+// What comes after the choice begins where the longer branch ends.
+// CHECK-LABEL: func.func @noisy
+// CHECK-SAME: (%[[P:.*]]: tensor<i1>, %[[X:.*]]: tensor<8xf32>, %[[SEED:.*]]: tensor<2xi32> {flambeau.role = "seed"})
+// CHECK: %[[ZERO:.*]] = "flambeau.constant"() {value = dense<0> : tensor<i32>}
+// CHECK: call @choice(%[[P]], %[[X]], %[[SEED]], %[[ZERO]]) : (tensor<i1>, tensor<8xf32>, tensor<2xi32>, tensor<i32>) -> tensor<8xf32>
+// CHECK: %[[TWO:.*]] = "flambeau.constant"() {value = dense<2> : tensor<i32>}
+// CHECK: "flambeau.random_bits"(%[[SEED]], %[[TWO]])
+func.func @noisy(%p: tensor<i1>, %x: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>) {
+  %0 = func.call @choice(%p, %x) : (tensor<i1>, tensor<8xf32>) -> tensor<8xf32>
+  %1 = "flambeau.rand"() {shape = array<i64: 8>, dtype = f32, operandSegmentSizes = array<i32: 0>} : () -> tensor<8xf32>
+  return %0, %1 : tensor<8xf32>, tensor<8xf32>
+}
+// CHECK: func.func private @choice(tensor<i1>, tensor<8xf32>, tensor<2xi32>, tensor<i32>) -> tensor<8xf32>
+func.func private @choice(tensor<i1>, tensor<8xf32>) -> tensor<8xf32> attributes {flambeau.branches = [@twice, @plain]}
+// CHECK-LABEL: func.func private @twice
+// CHECK-SAME: (%[[X:.*]]: tensor<8xf32>, %[[SEED:.*]]: tensor<2xi32>, %[[FIRST:.*]]: tensor<i32>)
+// CHECK: %[[ONE:.*]] = "flambeau.constant"() {value = dense<1> : tensor<i32>}
+// CHECK: %[[OFFSET:.*]] = "flambeau.add"(%[[FIRST]], %[[ONE]])
+// CHECK: "flambeau.random_bits"(%[[SEED]], %[[OFFSET]])
+func.func private @twice(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %0 = "flambeau.rand"() {shape = array<i64: 8>, dtype = f32, operandSegmentSizes = array<i32: 0>} : () -> tensor<8xf32>
+  %1 = "flambeau.rand"() {shape = array<i64: 8>, dtype = f32, operandSegmentSizes = array<i32: 0>} : () -> tensor<8xf32>
+  %2 = "flambeau.mul"(%0, %1) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  return %2 : tensor<8xf32>
+}
+// CHECK-LABEL: func.func private @plain
+// CHECK-SAME: (%{{.*}}: tensor<8xf32>, %{{.*}}: tensor<2xi32>, %{{.*}}: tensor<i32>)
+func.func private @plain(%x: tensor<8xf32>) -> tensor<8xf32> {
+  return %x : tensor<8xf32>
+}

@@ -42,3 +42,18 @@ func.func @sum_of_rows(%x: tensor<?x3xf32>) -> tensor<?xf32> {
   %0 = "flambeau.sum"(%x) {dims = array<i64: 1>, keepdim = false} : (tensor<?x3xf32>) -> tensor<?xf32>
   return %0 : tensor<?xf32>
 }
+
+// -----
+
+// A size that the forward computes is not asked of the tangent, which only the backward has.
+// PARTITIONED-LABEL: func.func @forward
+// PARTITIONED: %[[CAT:.*]] = "flambeau.cat"
+// PARTITIONED: "flambeau.dim"(%[[CAT]])
+// PARTITIONED-LABEL: func.func @backward
+func.func @scaled(%x: tensor<?xf32>, %y: tensor<?xf32>, %s: tensor<f32>) -> tensor<?xf32> {
+  %0 = "flambeau.cat"(%x, %y) {dim = 0 : i64} : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+  %1 = "flambeau.dim"(%0) {index = 0 : i64} : (tensor<?xf32>) -> index
+  %2 = "flambeau.expand"(%s, %1) {operandSegmentSizes = array<i32: 1, 1>, shape = array<i64: -1>} : (tensor<f32>, index) -> tensor<?xf32>
+  %3 = "flambeau.mul"(%0, %2) : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+  return %3 : tensor<?xf32>
+}

@@ -1,15 +1,9 @@
 // RUN: flambeau-opt %s --split --split-input-file | FileCheck %s
-// RUN: flambeau-opt %s --pass-pipeline='builtin.module(split{force-eager=exp min-block-size=1})' --split-input-file | FileCheck %s --check-prefix=FORCED
 
 // A function without host ops stays as it is.
 // CHECK-LABEL: func.func @compiled
 // CHECK-NOT: call
 // CHECK: flambeau.tanh
-// FORCED-LABEL: func.func @compiled
-// FORCED-SAME: attributes {flambeau.host}
-// FORCED: call @compiled_segment_0
-// FORCED: "flambeau.exp"(%{{.*}}) {flambeau.chosen, flambeau.reason = "force-eager names it"}
-// FORCED: call @compiled_segment_1
 func.func @compiled(%x: tensor<4xf32>) -> tensor<4xf32> {
   %0 = "flambeau.tanh"(%x) : (tensor<4xf32>) -> tensor<4xf32>
   %1 = "flambeau.exp"(%0) : (tensor<4xf32>) -> tensor<4xf32>
@@ -61,4 +55,53 @@ func.func @small(%x: tensor<4xf32>) -> tensor<4xf32> {
   %1 = func.call @draw(%x) : (tensor<4xf32>) -> tensor<4xf32>
   %2 = "flambeau.add"(%0, %1) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   return %2 : tensor<4xf32>
+}
+
+// -----
+
+// The function that a loop repeats is the interpreter's, and what is called in it; its ops say so.
+func.func private @loop(tensor<4x3xf32>) -> tensor<4x3xf32> attributes {flambeau.target = "map_impl", flambeau.arguments = [["%0"], []], flambeau.bodies = [@body], flambeau.reason = "PyTorch runs its loops"}
+// CHECK-LABEL: func.func @looped
+// CHECK: call @loop
+// CHECK-LABEL: func.func private @body
+// CHECK-SAME: flambeau.host
+// CHECK: "flambeau.sin"(%{{.*}}) {flambeau.reason = "what calls it runs on the host"}
+func.func @looped(%x: tensor<4x3xf32>) -> tensor<4x3xf32> {
+  %0 = func.call @loop(%x) : (tensor<4x3xf32>) -> tensor<4x3xf32>
+  return %0 : tensor<4x3xf32>
+}
+func.func private @body(%row: tensor<3xf32>) -> tensor<3xf32> attributes {flambeau.host} {
+  %0 = "flambeau.sin"(%row) : (tensor<3xf32>) -> tensor<3xf32>
+  return %0 : tensor<3xf32>
+}
+
+// -----
+
+// If it is not the host's, it is compiled, unless it is too small for that.
+func.func private @loop(tensor<i64>, tensor<3xf32>) -> (tensor<i64>, tensor<3xf32>) attributes {flambeau.target = "while_loop", flambeau.arguments = [["%0", "%1"], []], flambeau.bodies = [@more, @step], flambeau.reason = "PyTorch runs its loops"}
+// CHECK-LABEL: func.func @looped
+// CHECK-SAME: attributes {flambeau.host}
+// CHECK: call @loop
+// CHECK-LABEL: func.func private @more
+// CHECK-SAME: attributes {flambeau.host}
+// CHECK-LABEL: func.func @step
+// CHECK-NOT: flambeau.host
+// CHECK: flambeau.exp
+// CHECK-NOT: flambeau.reason
+// CHECK: return
+func.func @looped(%i: tensor<i64>, %x: tensor<3xf32>) -> tensor<3xf32> {
+  %0:2 = func.call @loop(%i, %x) : (tensor<i64>, tensor<3xf32>) -> (tensor<i64>, tensor<3xf32>)
+  return %0#1 : tensor<3xf32>
+}
+func.func private @more(%i: tensor<i64>, %x: tensor<3xf32>) -> tensor<i1> {
+  %zero = "flambeau.constant"() {value = dense<0> : tensor<i64>} : () -> tensor<i64>
+  %0 = "flambeau.gt"(%i, %zero) : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  return %0 : tensor<i1>
+}
+func.func private @step(%i: tensor<i64>, %x: tensor<3xf32>) -> (tensor<i64>, tensor<3xf32>) {
+  %one = "flambeau.constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %0 = "flambeau.sub"(%i, %one) : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %1 = "flambeau.sin"(%x) : (tensor<3xf32>) -> tensor<3xf32>
+  %2 = "flambeau.exp"(%1) : (tensor<3xf32>) -> tensor<3xf32>
+  return %0, %2 : tensor<i64>, tensor<3xf32>
 }

@@ -2,14 +2,13 @@
 """Lowering of pointwise ops that torch-mlir has no form of, or has one only for some element types."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import is_float, is_float64, is_integer, is_unsigned, shape_of, with_element
 from flambeau.pipelines.lower_to_torch import builtin as bt
-from flambeau.pipelines.lower_to_torch import float64
+from flambeau.pipelines.lower_to_torch import circular, float64
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 
@@ -183,7 +182,7 @@ def _repeated_product(o: t.Lowered, exponent: int) -> ir.Value:
 
 
 # IREE approximates these in f32 and has nothing for f64.
-_F32_ONLY = ("sin", "cos", "asin", "acos", "atan")
+_F32_ONLY = ("asin", "acos", "atan")
 
 
 @t.lowers(*(f"flambeau.{name}" for name in _F32_ONLY))
@@ -191,57 +190,38 @@ def _f32_only(o: t.Lowered) -> ir.Value:
     return _same_name(o)
 
 
-@t.refuses(*(f"flambeau.{name}" for name in (*_F32_ONLY, "tan", "atan2", "fmod", "remainder")))
-def _no_float64(op: Any) -> str | None:
-    return "there is no compiled form of it for float64" if is_float64(op.out.type) else None
+_CIRCULAR = {"flambeau.sin": circular.sin, "flambeau.cos": circular.cos, "flambeau.tan": circular.tan}
 
 
-@t.lowers("flambeau.erf")
-def _erf(o: t.Lowered) -> ir.Value:
-    return _pointwise(o, ("x",), float64.erf) if is_float64(o.op.out.type) else _same_name(o)
-
-
-# A quarter turn in parts: a whole number below 8192 times one of the first two has no rounding error.
-_QUARTER_TURN = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)
-# sin r = r + r^3 p(r^2) and cos r = 1 - r^2 / 2 + r^4 q(r^2) up to an eighth of a turn, highest power first.
-_SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-_COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-
-
-@t.lowers("flambeau.tan")
-def _tan(o: t.Lowered) -> ir.Value:
-    """sin/cos of the distance r from the nearest quarter turn, in f32.
-
-    IREE's sine and cosine are exact to so many digits behind the point, which leaves none of a small one: near its
-    poles and zeros their quotient is wrong altogether. From 8192 on it is what there is.
-    """
-
+@t.lowers(*_CIRCULAR)
+def _circular(o: t.Lowered) -> ir.Value:
     def compute(x: ir.Value) -> ir.Value:
-        number = partial(arith.constant, x.type)
-        turns = _math("roundeven", arith.mulf(x, number(2 / math.pi)))
-        rest = x
-        for part in _QUARTER_TURN:
-            rest = arith.subf(rest, arith.mulf(turns, number(part)))
-        square = arith.mulf(rest, rest)
-        sine = arith.addf(rest, arith.mulf(arith.mulf(rest, square), _polynomial(square, _SINE)))
-        cosine = arith.subf(number(1.0), arith.mulf(square, number(0.5)))
-        cosine = arith.addf(cosine, arith.mulf(arith.mulf(square, square), _polynomial(square, _COSINE)))
-        half = arith.mulf(turns, number(0.5))
-        even = arith.cmpf(arith.CmpFPredicate.OEQ, _math("floor", half), half)
-        near = arith.divf(arith.select(even, sine, cosine), arith.select(even, cosine, arith.negf(sine)))
-        tangent = _if("OLT", _math("absf", x), 8192.0, near, arith.divf(_math("sin", x), _math("cos", x)))
-        return _if("OEQ", x, 0.0, x, tangent)  # keeps the sign of a zero
+        f32 = ir.F32Type.get()
+        if x.type == f32:
+            return _CIRCULAR[o.op.operation.name](x)
+        return arith.truncf(x.type, _CIRCULAR[o.op.operation.name](arith.extf(f32, x)))
 
     return _pointwise(o, ("x",), compute)
 
 
-def _polynomial(x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
-    """Horner's scheme; the highest power's coefficient first."""
-    first, *others = (arith.constant(x.type, c) for c in coefficients)
-    value = first
-    for coefficient in others:
-        value = arith.addf(arith.mulf(value, x), coefficient)
-    return value
+@t.refuses(*_CIRCULAR, *(f"flambeau.{name}" for name in (*_F32_ONLY, "atan2", "fmod", "remainder")))
+def _no_float64(op: Any) -> str | None:
+    return "there is no compiled form of it for float64" if is_float64(op.out.type) else None
+
+
+_FLOAT64 = {
+    "flambeau.erf": float64.erf,
+    "flambeau.expm1": float64.expm1,
+    "flambeau.log1p": float64.log1p,
+    "flambeau.tanh": float64.tanh,
+}
+
+
+@t.lowers(*_FLOAT64)
+def _own_in_float64(o: t.Lowered) -> ir.Value:
+    if not is_float64(o.op.out.type):
+        return _same_name(o)
+    return _pointwise(o, ("x",), _FLOAT64[o.op.operation.name])
 
 
 def _same_name(o: t.Lowered) -> ir.Value:
@@ -257,18 +237,3 @@ def _log(o: t.Lowered) -> ir.Value:
         return _same_name(o)
     natural = t.call("aten.log", [o.x], *o.result_types)
     return t.call("aten.mul.Scalar", [natural, t.float_(1.0 / math.log(base))], *o.result_types)
-
-
-@t.lowers("flambeau.tanh")
-def _tanh(o: t.Lowered) -> ir.Value:
-    if not is_float64(o.op.out.type):
-        return _same_name(o)
-
-    def compute(x: ir.Value) -> ir.Value:
-        # (e^2x - 1) / (e^2x + 1), which is 1 to the last bit where |x| is over 20.
-        size = arith.minimumf(_math("absf", x), arith.constant(x.type, 20.0))
-        grown = _math("expm1", arith.addf(size, size))
-        ratio = arith.divf(grown, arith.addf(grown, arith.constant(x.type, 2.0)))
-        return _math("copysign", ratio, x)
-
-    return _pointwise(o, ("x",), compute)

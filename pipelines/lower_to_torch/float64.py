@@ -60,6 +60,45 @@ def erf(x: ir.Value) -> ir.Value:
     return arith.select(near, inner, outer)
 
 
+def log1p(x: ir.Value) -> ir.Value:
+    """log(1 + x) of an f64, accurate near 0, where IREE rounds 1 + x and loses x.
+
+    W. Kahan's form: log(u) x / (u - 1) with u = 1 + x rounded; the errors of both factors cancel.
+    """
+    one = _constant(x, 1.0)
+    grown = arith.addf(one, x)
+    corrected = arith.mulf(_math("log", grown), arith.divf(x, arith.subf(grown, one)))
+    # Where 1 + x is 1 that is 0 / 0; where it is x, infinity included, there is nothing to correct.
+    corrected = arith.select(_equal(grown, x), _math("log", x), corrected)
+    return arith.select(_equal(grown, one), x, corrected)
+
+
+def expm1(x: ir.Value) -> ir.Value:
+    """e^x - 1 of an f64, accurate near 0, where IREE rounds e^x and loses x.
+
+    W. Kahan's form: (u - 1) x / log(u) with u = e^x rounded.
+    """
+    one = _constant(x, 1.0)
+    grown = _math("exp", x)
+    less = arith.subf(grown, one)
+    corrected = arith.mulf(less, arith.divf(x, _math("log", grown)))
+    # Far from 0 there is nothing to correct, and e^x may be 0 or infinite.
+    far = arith.cmpf(arith.CmpFPredicate.OGT, _math("absf", x), one)
+    return arith.select(_equal(grown, one), x, arith.select(far, less, corrected))
+
+
+def tanh(x: ir.Value) -> ir.Value:
+    """The hyperbolic tangent of an f64, accurate near 0: (e^2x - 1) / (e^2x + 1)."""
+    # It is 1 to the last bit where |x| is over 20.
+    size = arith.minimumf(_math("absf", x), _constant(x, 20.0))
+    grown = expm1(arith.addf(size, size))
+    return _math("copysign", arith.divf(grown, arith.addf(grown, _constant(x, 2.0))), x)
+
+
+def _equal(x: ir.Value, y: ir.Value) -> ir.Value:
+    return arith.cmpf(arith.CmpFPredicate.OEQ, x, y)
+
+
 def _polynomial(x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
     total = _constant(x, coefficients[0])
     for coefficient in coefficients[1:]:

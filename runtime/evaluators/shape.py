@@ -43,9 +43,13 @@ def _cat(a: SimpleNamespace) -> torch.Tensor:
 
 @evaluates("flambeau.as_strided")
 def _as_strided(a: SimpleNamespace) -> torch.Tensor:
-    return a.x.contiguous().as_strided(a.size, a.stride, a.storage_offset)  # type: ignore[no-any-return]
+    x = a.x.contiguous()  # positions count in row-major order, from where x starts
+    return x.as_strided(a.size, a.stride, x.storage_offset() + a.storage_offset)  # type: ignore[no-any-return]
 
 
 @evaluates("flambeau.as_strided_scatter")
 def _as_strided_scatter(a: SimpleNamespace) -> torch.Tensor:
-    return torch.as_strided_scatter(a.x.contiguous(), a.src, a.size, a.stride, a.storage_offset)
+    # By writing through the view: the derivative of torch.as_strided_scatter keeps the wrong part.
+    x: torch.Tensor = a.x.clone(memory_format=torch.contiguous_format)
+    x.as_strided(a.size, a.stride, a.storage_offset).copy_(a.src)
+    return x

@@ -238,6 +238,16 @@ def test_a_graph_that_iree_refuses_runs_in_eager_and_leaves_its_ir() -> None:
     assert "func.func @graph" in path.read_text()
 
 
+def test_a_graph_whose_import_goes_wrong_runs_in_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go_wrong(*_: object) -> None:
+        raise AssertionError("nobody foresaw this")
+
+    monkeypatch.setattr("flambeau.frontend.compile.import_graph", go_wrong)
+    x = torch.ones(3)
+    with pytest.warns(flambeau.FlambeauWarning, match="runs in eager.*nobody foresaw this"):
+        close(flambeau.compile(double)(x), double(x), "output")
+
+
 def test_fallback_error_names_op_and_line() -> None:
     line = unsupported.__code__.co_firstlineno + 1
     with pytest.raises(BackendCompilerFailed, match=rf"(?s)test_api\.py:{line}.*linalg_eigh") as caught:

@@ -852,15 +852,15 @@ def test_data_pointer_is_refused() -> None:
         capture(lambda x: x + x.data_ptr(), [torch.ones(2)])
 
 
-def test_grad_mode_inside_a_control_flow_body_is_refused() -> None:
-    from torch._higher_order_ops.map import map as torch_map
+def test_grad_mode_inside_a_body_without_records_is_refused() -> None:
+    from torch._higher_order_ops import while_loop_stack_output
 
-    def quiet(x: torch.Tensor) -> torch.Tensor:
+    def quiet(x: torch.Tensor) -> tuple[torch.Tensor]:
         with torch.no_grad():
-            return x.sin()
+            return (x.sin(),)
 
     def function(x: torch.Tensor) -> Any:
-        return torch_map(quiet, x)
+        return while_loop_stack_output(lambda x: x.sum() > 0, quiet, (x,), ())
 
     with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="grad mode"):
         through_dynamo(function, torch.ones(2, requires_grad=True))

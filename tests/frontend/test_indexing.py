@@ -12,7 +12,7 @@ import flambeau
 
 
 def real(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, requires_grad=True)
+    return torch.randn(shape, requires_grad=True)
 
 
 def positions(high: int, *shape: int) -> torch.Tensor:
@@ -74,6 +74,24 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[], tuple[torch.Tensor, ...]
     "scatter": (
         lambda x, i, s: x.scatter(1, i, s) + x.scatter_add(-1, i, s) + x.scatter(1, i, 2.0),
         lambda: (real(4, 5), torch.tensor([[0, 1], [2, 3], [1, 4], [0, 2]]), real(4, 2)),
+    ),
+    # A tensor without dims counts as having one.
+    "no dims": (
+        lambda x, v, i: (
+            x.index_select(-1, i[None]),
+            x.gather(0, i[None]),
+            v.gather(0, i),
+            v.index_select(0, i),
+            x.scatter(0, i[None], v[:1]),
+            x.scatter_add(0, i, x * 2),
+            v.scatter_add(0, i, x),
+            x.index_add(0, i[None], x, alpha=3),
+            x.index_copy(0, i[None], v[:1]),
+            x.index_fill(0, i[None], 2.5),
+            x.cumsum(-1) + x.cumprod(0) + x.softmax(0) + x.flip(0) + x.sort(-1)[0] + x.topk(1, -1)[0],
+            torch.count_nonzero(x, 0),
+        ),
+        lambda: (real(), real(3), torch.tensor(0)),
     ),
     "orders": (orders, lambda: (real(4, 5),)),
     "embedding": (lambda w, i: F.embedding(i, w, padding_idx=1), lambda: (real(7, 3), positions(7, 4, 2))),

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -40,9 +41,10 @@ def strictly(function: Any, backend: str = "cpu", dynamic: bool = False) -> Call
     return compiled
 
 
-def batches(model: Model, dynamic: bool) -> list[Batch]:
+def batches(model: Model, dynamic: bool, count: int = STEPS) -> list[Batch]:
     """One batch for each step."""
-    return model.batches(model.dynamic_sizes if dynamic else (model.static_size,) * STEPS)
+    sizes = model.dynamic_sizes if dynamic else (model.static_size,)
+    return model.batches(tuple(islice(cycle(sizes), count)))
 
 
 def take_step(
@@ -116,7 +118,7 @@ def assert_trains_like_eager(
     optimizers = [optimizer(list(m.parameters())) for m in (module, eager, exact)]
     before = flambeau.counters["graphs"]
     runs = []
-    for step, batch in enumerate(batches(model, dynamic)):
+    for step, batch in enumerate(batches(model, dynamic, model.steps)):
         wide = batch.to(torch.float64)
         for reference, own, given in zip((eager, exact), draws, (batch, wide), strict=True):
             reference.load_state_dict(module.state_dict())

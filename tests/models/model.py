@@ -31,6 +31,7 @@ class Model:
     gives a batch whose every dynamic dim depends on `size`, so that other sizes are other shapes. `loss(output,
     *targets)` is a scalar. Without one the output is the end of the graph, and tests weight it by a cotangent.
     `static_size` is for fixed shapes; `dynamic_sizes` are those of the calls of one function with dynamic ones.
+    `steps` is how many steps of training are compared: enough that both errors, whose largest are compared, are seen.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Model:
     loss: Callable[..., torch.Tensor] | None = None
     static_size: int = 4
     dynamic_sizes: tuple[int, ...] = (7, 9, 11)
+    steps: int = 3
 
     def module(self, *, train: bool) -> nn.Module:
         """The module, with the same weights each time."""

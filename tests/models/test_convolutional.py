@@ -31,10 +31,6 @@ def each(models: tuple[Model, ...], fast: tuple[str, ...] = ()) -> Any:
     )
 
 
-# Model and whether it is dynamic. Over many batches the errors are about half of eager's.
-_CLOSE_TO_THE_BOUND = {("mobilenet", False), ("mobilenet", True), ("unet-bilinear", True)}
-
-
 @pytest.fixture(autouse=True)
 def _recurrent_layers() -> Iterator[None]:
     """TorchDynamo traces nn.LSTM and its like only on demand, and breaks the graph there otherwise."""
@@ -46,10 +42,7 @@ def _recurrent_layers() -> Iterator[None]:
 @pytest.mark.parametrize(
     "dynamic", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["static", "dynamic"]
 )
-def test_training(model: Model, dynamic: bool, request: pytest.FixtureRequest) -> None:
-    if (model.name, dynamic) in _CLOSE_TO_THE_BOUND:
-        reason = "one bias is 3 to 12 percent beyond twice eager's own error; the cause is not known"
-        request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False))
+def test_training(model: Model, dynamic: bool) -> None:
     assert_trains_like_eager(model, dynamic=dynamic)
 
 

@@ -12,6 +12,10 @@ SPECIAL = torch.tensor(
     [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 6.0, 7.0, 25.0, -25.0, 100.0, -100.0, INF, -INF, NAN]
 )
 
+# What is lost where 1 + exp(x) or exp(x) - 1 is rounded to float64.
+TINY = torch.tensor([-1e-12, -3e-14, 2e-13], dtype=torch.float64)
+TINY_RESULTS = torch.tensor([-25.0, -30.0, -36.0], dtype=torch.float64)
+
 
 def activation(
     op: str, *extra: Any, id: str = "", smooth: bool = True, special: torch.Tensor = SPECIAL, **options: Any
@@ -54,8 +58,15 @@ SAMPLES = [
     *activation("mish"),
     *activation("softplus", 1, 20),
     *activation("softplus", 2.5, 3, id="scaled"),
-    # Eager's gradient has 1/6 rounded to f32, and none of its own.
-    *activation("hardsigmoid", smooth=False, grad_tolerance=1e-7),
+    *activation("hardsigmoid", smooth=False),
+    *[
+        Sample(op, lambda more=more: [TINY_RESULTS, *more], grad=(), dynamic=False, id="f64 tiny")
+        for op, *more in (("mish",), ("softplus", 1, 20), ("log_sigmoid_forward",))
+    ],
+    *[
+        Sample(op, lambda more=more: [TINY, *more], grad=(), dynamic=False, id="f64 tiny")
+        for op, *more in (("elu", 1.0, 1, 1), ("celu", 1.0))
+    ],
     *activation("hardswish"),
     *activation("hardshrink", 0.5),
     *activation("softshrink", 0.5),

@@ -14,6 +14,8 @@ NAN, INF = float("nan"), float("inf")
 SPECIAL = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 3.0, INF, -INF, NAN])
 
 NEAR_ZERO = torch.tensor([1e-7, -1e-6, 1e-5, -3e-5])
+# Multiples of a quarter turn too, to the last bit of float32.
+MANY_TURNS = torch.tensor([100.0, -1e3, 4095.5, 12345.0, -1e5, 1e8, -1e10, 3e20, 3e38, 355.0, 1.1415929e8])
 LARGE = torch.tensor([-1e3, 1e5, -1e10, 1e30])
 
 
@@ -200,6 +202,7 @@ SAMPLES = [
     *unary("sin", f64=False),
     *unary("cos", f64=False),
     *unary("tan", -1.4, 1.4, f64=False),
+    *[Sample(op, lambda: [MANY_TURNS], dynamic=False, id="many turns") for op in ("sin", "cos", "tan")],
     *unary("asin", -0.99, 0.99, f64=False),
     *unary("acos", -0.99, 0.99, f64=False),
     *unary("atan", f64=False),
@@ -209,11 +212,20 @@ SAMPLES = [
     *unary("tanh"),
     Sample("tanh", lambda: [NEAR_ZERO], id="near 0"),
     Sample("tanh", lambda: [torch.cat([SPECIAL, NEAR_ZERO]).double()], grad=(), id="f64 special"),
+    *[
+        Sample(op, lambda: [NEAR_ZERO.double() ** 2], grad=(), dynamic=False, id="f64 near 0")
+        for op in ("expm1", "log1p", "tanh", "sinh", "asinh", "atanh")
+    ],
+    *[
+        Sample(op, lambda: [torch.cat([SPECIAL, LARGE]).double()], grad=(), dynamic=False, id="f64 special")
+        for op in ("expm1", "log1p")
+    ],
     *unary("asinh"),
     Sample("asinh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("acosh", 1.1, 4.0),
     Sample("acosh", lambda: [1 + NEAR_ZERO.abs()], grad=(), id="near 1"),
     Sample("acosh", lambda: [LARGE.abs()], id="large"),
+    Sample("acosh", lambda: [LARGE], grad=(), id="negative"),
     Sample("asinh", lambda: [LARGE], id="large"),
     Sample("sinh", lambda: [torch.tensor([-85.0, -30.0, 30.0, 89.0, 120.0])], id="large"),
     *unary("atanh", -0.99, 0.99),

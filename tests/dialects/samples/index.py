@@ -99,6 +99,8 @@ SAMPLES = [
     ),
     Sample("gather", lambda: [torch.randn(3, 4), 0, torch.tensor([[0, 2, 1, 1]])], id="rows"),
     Sample("gather", lambda: [torch.randn(()), 0, torch.tensor(0)], id="rank 0"),
+    Sample("gather", lambda: [torch.randn(4), 0, torch.tensor(2)], id="rank 0 index"),
+    Sample("gather", lambda: [torch.randn(()), 0, _index(0, 0)], id="of rank 0"),
     Sample("gather", lambda: [torch.rand(3, 4) > 0.5, 1, torch.tensor([[0, 3], [1, 1]])], id="bool"),
     Sample(
         "scatter",
@@ -111,6 +113,13 @@ SAMPLES = [
         id="rank 3",
     ),
     Sample("scatter", lambda: [torch.randn(()), 0, torch.tensor(0), torch.randn(())], id="rank 0"),
+    Sample("scatter", lambda: [torch.randn(4), 0, torch.tensor(2), torch.randn(())], id="rank 0 index"),
+    Sample(
+        "scatter_add",
+        lambda: [torch.randn(()), 0, _index(0, 0), torch.randn(2)],
+        id="into rank 0",
+        grad2=True,
+    ),
     Sample(
         "scatter_value", lambda: [torch.randn(3, 4), 1, torch.tensor([[0, 3], [2, 1]]), 2.5], id="columns"
     ),

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs a program in eager and compiled, on several rungs from one trace of TorchDynamo, and says where they differ."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import fx
+
+from flambeau.frontend.compile import CompilationError, compile_graph
+from flambeau.frontend.options import Options
+from flambeau.runtime.backends import lookup_backend
+from tests.oracle import FLOOR, KINDS, Make, Observation, assert_as_accurate, close, compare, observe
+from tests.random_programs.program import Program
+
+FLOORS = {torch.bfloat16: torch.finfo(torch.bfloat16).eps, torch.float32: FLOOR, torch.float64: 1e-13}
+"""The error against float64 that is always allowed, by the coarsest float dtype of the program."""
+
+VALUES = 6
+"""On so many sets of values the accuracy is measured where a float is not equal to the last digits."""
+
+LARGEST_GRADIENT = 1e4
+"""A program with larger ones is badly conditioned: it is not counted."""
+
+NO_COMPILER = "dynamo"
+"""TorchDynamo's graph in eager: what differs there is not ours."""
+
+
+class Outcome(StrEnum):
+    """What became of a program on a rung."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    RAISES = "raises"
+    REFUSED = "refused"
+    DYNAMO = "dynamo"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome and what it is about."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class NotUsable(Exception):
+    """Eager itself raises, or the program says nothing: another one is drawn."""
+
+
+@dataclass
+class _Differences:
+    """What is wrong for certain, and floats that are not equal to the last digits."""
+
+    certain: list[str] = field(default_factory=list)
+    inexact: list[str] = field(default_factory=list)
+
+
+def check(program: Program, rungs: Sequence[str]) -> dict[str, Verdict]:
+    """The verdict of every rung. NotUsable if eager does not run the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _Check(program, rungs).verdicts()
+
+
+class _OneTrace:
+    """TorchDynamo's backend: compiles each graph on every rung; `rung` is the one that answers calls."""
+
+    def __init__(self, rungs: Sequence[str], options: Options):
+        self.rungs = rungs
+        self.options = options
+        self.rung = NO_COMPILER
+
+    def __call__(self, gm: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        calls: dict[str, Callable[..., Any]] = {NO_COMPILER: gm.forward}
+        for rung in self.rungs:
+            calls[rung] = self._compiled(rung, gm, example_inputs)
+        return lambda *arguments: calls[self.rung](*arguments)
+
+    def _compiled(
+        self, rung: str, gm: fx.GraphModule, example_inputs: Sequence[Any]
+    ) -> Callable[..., Any]:
+        try:
+            return compile_graph(gm, example_inputs, lookup_backend(rung), self.options)
+        except CompilationError as error:
+            return _raises(error)
+
+
+def _raises(error: Exception) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        raise error
+
+    return call
+
+
+class _Check:
+    """One program: eager's runs, and one compiled function for all rungs."""
+
+    def __init__(self, program: Program, rungs: Sequence[str]):
+        self.program = program
+        self.rungs = rungs
+        self.function, self.make = program.executable()
+        self.expected = self.eager(0)
+        gradients = [g.value.abs().max() for g in self.expected.gradients if g and g.value.numel()]
+        if not all(g <= LARGEST_GRADIENT for g in gradients):
+            raise NotUsable("a gradient is large or not finite")
+        self.trace = _OneTrace(rungs, Options(fallback="error", partitioner=program.partitioner))
+        dynamic = True if program.dynamic else False
+        self.compiled = torch.compile(self.function, backend=self.trace, fullgraph=True, dynamic=dynamic)
+
+    def eager(self, values: int, exact: bool = False) -> Observation:
+        """A run of the program itself."""
+        function, make = self.program.executable(exact)
+        try:
+            seen = observe(function, make(values), self.program.afterwards)
+        except Exception as error:
+            raise NotUsable(f"eager raises {error}") from error
+        if seen.refusal is not None:
+            raise NotUsable(f"eager's backward raises {seen.refusal}")
+        return seen
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """See `check`."""
+        try:
+            wrong = self.differences(NO_COMPILER)
+        except Exception as error:  # noqa: BLE001  (TorchDynamo's)
+            return dict.fromkeys(self.rungs, Verdict(Outcome.DYNAMO, one_line(error)))
+        if wrong:
+            return dict.fromkeys(self.rungs, Verdict(Outcome.DYNAMO, wrong[0]))
+        return {rung: self.verdict(rung) for rung in self.rungs}
+
+    def verdict(self, rung: str) -> Verdict:
+        try:
+            wrong = self.differences(rung)
+        except CompilationError as error:
+            cause = error.__cause__ or error
+            return Verdict(Outcome.REFUSED, f"{type(cause).__name__}: {one_line(cause)}")
+        except Exception as error:  # noqa: BLE001  (a finding)
+            return Verdict(Outcome.RAISES, f"{type(error).__name__}: {one_line(error)}")
+        return Verdict(Outcome.DIFFERS, "\n".join(wrong)) if wrong else Verdict(Outcome.AGREES)
+
+    def differences(self, rung: str) -> list[str]:
+        """From eager; floats count if they are less accurate too."""
+        found = compare_runs(self.run(rung, self.make(0)), self.expected, counted=".data" not in self.program.text())
+        if found.certain or not found.inexact:
+            return found.certain
+        return self.inaccuracies(rung, found.inexact)
+
+    def run(self, rung: str, make: Make) -> Observation:
+        self.trace.rung = rung
+        return observe(self.compiled, make, self.program.afterwards)
+
+    def inaccuracies(self, rung: str, inexact: list[str]) -> list[str]:
+        """The lines, if they are not only another order of roundings."""
+        runs = []
+        for values in range(VALUES):
+            try:
+                eager, exact = self.eager(values), self.eager(values, exact=True)
+            except NotUsable:
+                continue
+            found = self.run(rung, self.make(values))
+            named = [_floats(seen) for seen in (found, eager, exact)]
+            if all(seen.keys() == named[0].keys() for seen in named):
+                runs.append((named[0], named[1], {k: v.double() for k, v in named[2].items()}))
+        try:
+            assert_as_accurate(runs, FLOORS[self.program.coarsest])
+        except AssertionError as error:
+            return [str(error), *inexact]
+        return []
+
+
+def compare_runs(found: Observation, expected: Observation, counted: bool) -> _Differences:
+    """Everything that the oracle sees; the numbers of writes if they are `counted` (those through `.data` are not)."""
+    differences = _Differences()
+    if found.refusal is not None:
+        differences.certain.append(f"eager allows it, but: {one_line(found.refusal)}")
+        return differences
+    if found.structure != expected.structure:
+        differences.certain.append("containers or constants differ")
+        return differences
+
+    def judge(have: torch.Tensor, want: torch.Tensor, where: str) -> None:
+        if have.shape != want.shape or have.dtype != want.dtype or not want.is_floating_point():
+            close(have, want, where)
+            return
+        try:
+            close(have, want, where)
+        except AssertionError as error:
+            differences.inexact.append(str(error))
+
+    for kind in KINDS:
+        pairs = zip(getattr(found, f"{kind}s"), getattr(expected, f"{kind}s"), strict=True)
+        for index, (fact, want) in enumerate(pairs):
+            try:
+                compare(fact, want, f"{kind} {index}", judge, counted)
+            except AssertionError as error:
+                differences.certain.append(str(error))
+    return differences
+
+
+def _floats(seen: Observation) -> dict[str, torch.Tensor]:
+    """The float tensors of a run, by name."""
+    return {
+        f"{kind} {index}": fact.value
+        for kind in KINDS
+        for index, fact in enumerate(getattr(seen, f"{kind}s"))
+        if fact is not None and fact.value.is_floating_point()
+    }
+
+
+def one_line(error: object) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A random program as plain data, and as the Python text that is executed: what is shown is what ran."""
+
+import linecache
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from tests.oracle import Make
+
+NAME = re.compile(r"\b[pxsv]\d+\b")
+"""Tensors in a program's text: p: leaves, s: what arguments are made of, x: parameters, v: all others."""
+
+COARSER_FLOATS = re.compile(r"torch\.(float32|bfloat16)")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A tensor that `make` draws. `sizes`: numbers, the same every time."""
+
+    name: str
+    sizes: tuple[int, ...]
+    dtype: torch.dtype
+    requires_grad: bool = False
+
+    def text(self, exact: bool) -> str:
+        """The line that makes it; `exact`: as float64, with the same values."""
+        if self.dtype.is_floating_point:
+            drawn = f"torch.randn({list(self.sizes)}).to({self.dtype})"
+            drawn += ".double()" if exact and self.dtype != torch.float64 else ""
+        else:
+            least, most = (0, 2) if self.dtype == torch.bool else (-4, 5)
+            drawn = f"torch.randint({least}, {most}, {list(self.sizes)}).to({self.dtype})"
+        return f"{self.name} = {drawn}{'.requires_grad_()' if self.requires_grad else ''}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A line of Python. `mode`: the context manager it stands under; `exact`: the line that is right in float64."""
+
+    text: str
+    mode: str = ""
+    exact: str = ""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names that it gives a tensor to."""
+        left, found, _ = self.text.partition(" = ")
+        return tuple(NAME.findall(left)) if found and "[" not in left else ()
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The names that it reads or writes through, each once."""
+        text = self.text.partition(" = ")[2] if self.targets else self.text
+        return tuple(dict.fromkeys(NAME.findall(text)))
+
+    def renamed(self, names: Mapping[str, str]) -> "Statement":
+        """The same with other names for what it uses."""
+
+        def rename(text: str) -> str:
+            left, equals, right = text.partition(" = ") if self.targets else ("", "", text)
+            return left + equals + NAME.sub(lambda m: names.get(m[0], m[0]), right)
+
+        return Statement(rename(self.text), self.mode, rename(self.exact))
+
+    def line(self, exact: bool) -> str:
+        """What is executed; `exact`: with float64 for the coarser floats."""
+        return COARSER_FLOATS.sub("torch.float64", self.exact or self.text) if exact else self.text
+
+
+@dataclass(frozen=True)
+class Program:
+    """`make`, which builds the arguments out of leaves, and `function`, which is compiled.
+
+    `arguments`: the name in `make` of each parameter x0, x1, ...; `afterwards`: what the caller does to the outputs (see
+    `tests.oracle.AFTERWARDS`); `partitioner` and `dynamic`: how it is compiled.
+    """
+
+    seed: int
+    leaves: tuple[Leaf, ...]
+    setup: tuple[Statement, ...]
+    arguments: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    outputs: tuple[str, ...]
+    afterwards: str = "nothing"
+    partitioner: str = "default"
+    dynamic: bool = False
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(f"x{i}" for i in range(len(self.arguments)))
+
+    @property
+    def coarsest(self) -> torch.dtype:
+        """The float dtype with the fewest digits that occurs in it."""
+        text = self.text()
+        for dtype in (torch.bfloat16, torch.float32):
+            if str(dtype) in text:
+                return dtype
+        return torch.float64
+
+    def text(self, exact: bool = False) -> str:
+        """As Python. `exact`: with float64 for the coarser floats, on the same values."""
+        leaves = ", ".join(leaf.name for leaf in self.leaves)
+        lines = [
+            "import torch",
+            "import torch.nn.functional as F",
+            "",
+            "def make():",
+            *(f"    {leaf.text(exact)}" for leaf in self.leaves),
+            *(f"    {line}" for line in _block(self.setup, exact)),
+            f"    return [{leaves}], [{', '.join(self.arguments)}]",
+            "",
+            f"def function({', '.join(self.parameters)}):",
+            *(f"    {line}" for line in _block(self.statements, exact)),
+            f"    return [{', '.join(self.outputs)}]",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def executable(self, exact: bool = False) -> tuple[Callable[..., Any], Callable[[int], Make]]:
+        """`function`, and `make` by a seed for the values."""
+        text = self.text(exact)
+        file = f"<random program {self.seed}{' in float64' if exact else ''}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        names: dict[str, Any] = {}
+        exec(compile(text, file, "exec"), names)
+        return names["function"], lambda seed: partial(_make_from, names["make"], seed)
+
+
+def _make_from(make: Make, seed: int) -> tuple[Sequence[torch.Tensor], Sequence[Any]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def _block(statements: Sequence[Statement], exact: bool) -> list[str]:
+    """The lines of a function's body, with consecutive ones of one mode under one `with`."""
+    lines: list[str] = []
+    mode = ""
+    for statement in statements:
+        if statement.mode and statement.mode != mode:
+            lines.append(f"with torch.{statement.mode}():")
+        mode = statement.mode
+        lines.append(f"{'    ' if mode else ''}{statement.line(exact)}")
+    return lines
