@@ -22,7 +22,7 @@ imports = rules_for(RULES)
 
 
 def _gradients(op: str, g: ir.Value, *more: ir.Value | None, **fields: Any) -> Mapping[str, ir.Value]:
-    """What the VJP rule of an op gives for its operands; `fields`: the operands, results and attributes that it reads."""
+    """What the VJP rule of an op gives for its operands; `fields`: operands, results and attributes that it reads."""
     gradients: Mapping[str, ir.Value] = OPS[f"flambeau.{op}"].vjp(SimpleNamespace(**fields), g, *more)
     return gradients
 

@@ -343,6 +343,7 @@ _DEFAULTS: dict[str, Any] = {
     "conditions": (),  # operands of an elementwise op that keep their own (bool) element type
     "view": False,
     "nondifferentiable": (),  # names of float results that carry no gradient, as PyTorch defines the op
+    "without_history": (),  # names of operands, one value each, that give the results no history
 }
 
 

@@ -137,6 +137,7 @@ def capture_dynamo_graph(
             return _GraphInterpreter(gm, trace).run(*(args if shared is None else shared.split(args)))
 
         captured = trace.capture(run, fakes, names, kinds)
+    captured = replace(captured, outputs=_without_repetitions(captured))
     if shared is None:
         _guard_overlaps(context, gm, captured, example_inputs)
     return captured
@@ -868,6 +869,18 @@ def _output_records(traced: _TracedGraph, fakes: Sequence[Any]) -> tuple[OutputR
                 shares_output=_same_storage(traced.outputs[:index], tensor),
             )
         )
+    return tuple(records)
+
+
+def _without_repetitions(captured: CapturedGraph) -> tuple[OutputRecord, ...]:
+    """The outputs, with one that is an earlier one under another name (`y.to(y.dtype)`, `y.flatten()`) marked so."""
+    (output,) = captured.graph_module.graph.find_nodes(op="output")
+    values = [node.meta["val"] if isinstance(node, fx.Node) else None for node in output.args[0]]
+    records: list[OutputRecord] = []
+    for index, record in enumerate(captured.outputs):
+        same = (k for k in range(index) if record.kind == "tensor" and values[k] is values[index])
+        earlier = next(same, None)
+        records.append(record if earlier is None else OutputRecord(kind="repeated", value=earlier))
     return tuple(records)
 
 

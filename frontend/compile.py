@@ -435,11 +435,13 @@ class _Compilation(_Lowering):
     def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
         """The whole graph, from what computes the results that `facts` describes."""
         constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
+        repeated = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "repeated"}
         return CompiledGraph(
             call,
             facts,
             len(self.captured.outputs),
             constants,
+            repeated,
             eager=self.eager,
             refuse_call=partial(_refuse_call, self.options.fallback),
             grad_enabled_after=self.captured.grad_enabled_after,

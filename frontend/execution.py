@@ -90,7 +90,7 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
             value = stays or value.tensor
         if isinstance(value, torch.Tensor):
             value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
-            if fact.copy or (value.untyped_storage().data_ptr() in taken and value.numel()):
+            if fact.copy or value.untyped_storage().data_ptr() in taken:
                 value = value.clone()
             taken.add(value.untyped_storage().data_ptr())
         finished.append(value)

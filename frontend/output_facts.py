@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 
 def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
-    """The returned values and their facts: one per output that is no constant, then the bases."""
+    """The returned values and their facts: one per output that is no constant and not repeated, then the
+    bases."""
     values: list[ir.Value] = []
     facts: list[fn.Attributes] = []
     outputs = importer.captured.outputs
     needs_base = _storages_that_need_a_base(outputs)
     bases: dict[int, list[int]] = {}  # storage -> results that are views of its base
     for position, (argument, record) in enumerate(zip(node.args[0], outputs, strict=True)):  # type: ignore[arg-type]
-        if record.kind == "constant":
+        if record.kind in ("constant", "repeated"):
             continue
         fact: fn.Attributes = {"flambeau.output": fn.integer(position)}
         if isinstance(record.value, torch.SymFloat | torch.SymBool):

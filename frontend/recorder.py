@@ -234,11 +234,26 @@ def _below_autograd() -> bool:
 
 
 def _overlaps_itself(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is expanded, so that eager refuses to write it."""
-    return any(
-        type(stride) is int and stride == 0 and not (type(size) is int and size <= 1)
+    """Whether elements of a tensor may be one in memory: what a write to it leaves there is not defined.
+
+    Eager refuses expanded tensors alone. A symbol is taken for a size above 1, and for a stride without overlap.
+    In doubt: yes.
+    """
+    dims = [
+        (size, stride)
         for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    )
+        if not (type(size) is int and size <= 1)
+    ]
+    if any(type(stride) is int and stride == 0 for _, stride in dims):
+        return True
+    if any(type(number) is not int for dim in dims for number in dim) or not tensor.numel():
+        return False
+    reach = 1  # of the dims so far, in elements
+    for size, stride in sorted(dims, key=lambda dim: dim[1]):
+        if stride < reach:
+            return True
+        reach += (size - 1) * stride
+    return False
 
 
 def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:

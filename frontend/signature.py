@@ -104,12 +104,13 @@ class InputRecord:
 class OutputRecord:
     """One flat graph output.
 
-    `value` is the constant of a "constant" or the number of a "symint". For a tensor: `is_input` is the input that the
+    `value` is the constant of a "constant", the number of a "symint", or the position of the earlier output that a
+    "repeated" one is (the same object; only in TorchDynamo's graphs). For a tensor: `is_input` is the input that the
     output is (the same object), `shares_input` the inputs whose storage it shares, `shares_output` the earlier outputs
     whose storage it shares.
     """
 
-    kind: Literal["tensor", "symint", "constant"]
+    kind: Literal["tensor", "symint", "constant", "repeated"]
     value: Any = None
     tensor: TensorRecord | None = None
     is_input: int | None = None

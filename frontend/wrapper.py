@@ -21,7 +21,7 @@ class CompiledGraph:
     """What TorchDynamo calls in place of a graph: flat arguments in, the flat list of outputs out.
 
     `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs
-    that are no tensors, by position; `eager` runs the original graph, for calls that the compiled code does not cover:
+    that are no tensors, by position; `repeated`: the earlier outputs that others are, by position; `eager` runs the original graph, for calls that the compiled code does not cover:
     `refuse_call` hears the reason first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves
     behind.
     """
@@ -32,6 +32,7 @@ class CompiledGraph:
         facts: Signature,
         outputs: int,
         constants: dict[int, Any],
+        repeated: dict[int, int],
         eager: Callable[..., Any],
         refuse_call: Callable[[str], None],
         grad_enabled_after: bool,
@@ -40,6 +41,7 @@ class CompiledGraph:
         self._facts = facts
         self._outputs = outputs
         self._constants = constants
+        self._repeated = repeated
         self._eager = eager
         self._refuse_call = refuse_call
         self._grad_enabled_after = grad_enabled_after
@@ -105,6 +107,8 @@ class CompiledGraph:
         for fact, value in zip(self._facts.results, results, strict=False):
             if fact.output is not None:
                 outputs[fact.output] = self._output(fact, value, arguments, results, sizes)
+        for position, earlier in self._repeated.items():
+            outputs[position] = outputs[earlier]
         return outputs
 
     def _output(

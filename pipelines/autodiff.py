@@ -120,7 +120,7 @@ def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> tuple[set[ir.V
     """
     active, steps, stepped = set(roots), set[ir.Value](), set[ir.Value]()
     for op in fn.operations(block)[:-1]:
-        depends = any(operand in active for operand in op.operands)
+        depends = any(operand in active for operand in _operands_with_history(op))
         if not depends and not any(operand in stepped for operand in op.operands):
             continue
         op = _taped(op, active)
@@ -154,6 +154,14 @@ def _taped(op: ir.Operation, active: set[ir.Value]) -> ir.Operation:
     if not set(operands) <= set(host_functions.indices(function, host_functions.ACTIVE)):
         raise UnsupportedOpError(op, "it is to be differentiated by an operand that its tape does not hold")
     return op
+
+
+def _operands_with_history(op: ir.Operation) -> list[ir.Value]:
+    cls = OPS.get(op.name)
+    if cls is None or not cls.without_history:
+        return list(op.operands)
+    names = [f.name for f in cls.fields if f.is_operand and f.name not in cls.without_history]
+    return [getattr(op.opview, name) for name in names]
 
 
 def _differentiable_results(op: ir.Operation) -> list[ir.Value]:

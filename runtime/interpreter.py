@@ -416,7 +416,7 @@ class ViewPlace(Place):
 
 def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """The value of `new`; gradients go to `old`."""
-    return _WithHistory.apply(old, new)  # type: ignore[no-any-return, no-untyped-call]
+    return _WithHistory.apply(old, new.detach())  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _WithHistory(torch.autograd.Function):

@@ -33,6 +33,7 @@ class WithValueOp(AutogradOp, name="with_value"):
     lowering = Lowering.RULE
     recompute = CHEAP
     infer = equal_types("old", "new")
+    without_history = ("new",)
 
     def vjp(op, g):
         return {"old": g}

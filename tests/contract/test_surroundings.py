@@ -313,6 +313,7 @@ def _natively(database: str, entry: str, rung: str) -> None:
 
 
 @pytest.mark.slow
+@differentiated
 def test_c78_operators_of_pytorchs_database(rung: str) -> None:
     """The outcome of each is in docs/coverage.md; one is judged here."""
     assert _is_recorded("op_db", torch.float32)
@@ -320,6 +321,7 @@ def test_c78_operators_of_pytorchs_database(rung: str) -> None:
 
 
 @pytest.mark.slow
+@differentiated
 def test_c79_modules_of_pytorchs_database(rung: str) -> None:
     """The same for modules, in train and in eval."""
     assert _is_recorded("module_db", torch.float32)

@@ -22,8 +22,8 @@ def _normalized(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> to
     return F.batch_norm(x, None, None, weight, bias, training=True).square()
 
 
-def _statistics(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return torch.stack([x.sum(0), x.mean(0), x.var(0), weight + bias])
+def _sums(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x.sum(0), x.mean(0), weight + bias])
 
 
 # Shapes of x; its channels are dim 1.
@@ -31,7 +31,7 @@ CASES = [
     pytest.param(_scaled, (20000, 5), id="rows"),
     pytest.param(_scaled, (10007, 3), id="prime", marks=pytest.mark.slow),
     pytest.param(_normalized, (3, 4, 96, 128), id="batch norm"),
-    pytest.param(_statistics, (30000, 4), id="statistics", marks=pytest.mark.slow),
+    pytest.param(_sums, (30000, 4), id="sum and mean", marks=pytest.mark.slow),
 ]
 
 

@@ -132,7 +132,16 @@ def _leaves(draft: _Draft) -> tuple[Leaf, ...]:
 
 
 _BASES = ("{f}.sin()", "{f} * 1", "{f}.clone()", "{f}.detach().clone()", "{i} + 0")
-_PARTS = ("{a}[{r}]", "{a}[1:]", "{a}[:-1]", "{a}.t()", "{a}.view(-1)", "{a}[..., 0]", "{a}[:]", "{a}.detach()")
+_PARTS = (
+    "{a}[{r}]",
+    "{a}[1:]",
+    "{a}[:-1]",
+    "{a}.t()",
+    "{a}.view(-1)",
+    "{a}[..., 0]",
+    "{a}[:]",
+    "{a}.detach()",
+)
 
 
 def _arguments(draft: _Draft) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
@@ -155,9 +164,7 @@ def _arguments(draft: _Draft) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
     return tuple(setup), tuple(arguments)
 
 
-def _setup_line(
-    draft: _Draft, setup: list[Statement], templates: tuple[str, ...], of: str
-) -> str | None:
+def _setup_line(draft: _Draft, setup: list[Statement], templates: tuple[str, ...], of: str) -> str | None:
     text = lines.fill(draft.dice.choice(templates), _scope(draft, {of: draft.tensors[of]}))
     if text is None:
         return None
@@ -215,5 +222,3 @@ def _outputs(draft: _Draft, inputs: dict[str, torch.Tensor]) -> tuple[str, ...]:
     for _ in range(dice.randrange(4)):
         outputs.append(dice.choice(made if dice.random() < 0.85 else list(inputs)))
     return tuple(outputs)
-
-

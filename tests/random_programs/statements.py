@@ -17,7 +17,16 @@ from tests.random_programs.program import Statement
 
 VALUES = (
     # pointwise
-    *("sin({f})", "cos({f})", "tanh({f})", "sigmoid({f})", "erf({f})", "atan({f})", "relu({f})", "square({f})"),
+    *(
+        "sin({f})",
+        "cos({f})",
+        "tanh({f})",
+        "sigmoid({f})",
+        "erf({f})",
+        "atan({f})",
+        "relu({f})",
+        "square({f})",
+    ),
     *("exp(-{f}.abs())", "sqrt({f}.abs() + 0.5)", "log({f}.abs() + 0.5)", "rsqrt({f}.abs() + 0.5)"),
     *("reciprocal({f}.abs() + 0.5)", "log1p({f}.abs())", "expm1({f}.tanh())", "sign({n})", "floor({f})"),
     *("neg({n})", "abs({n})", "clamp({n}, -1, 2)", "clamp({f}, min={c})", "pow({n}, 2)", "pow({f}, 3)"),
@@ -49,12 +58,22 @@ VALUES = (
     *("flip({a}, [{d}])", "roll({a}, 1, {d})", "{a}.repeat_interleave(2, {d})", "tril({f})", "triu({f}, 1)"),
     *("F.pad({f}, (1, 2))", "F.pad({f}, (0, 1), value={c})", "{a}.clone()", "{a}.contiguous()"),
     # picking
-    *("index_select({a}, {d}, {i.flat} % {k})", "gather({f}, {d}, {i.same} % {k})", "{a}[{i} % {a0}.shape[0]]"),
+    *(
+        "index_select({a}, {d}, {i.flat} % {k})",
+        "gather({f}, {d}, {i.same} % {k})",
+        "{a}[{i} % {a0}.shape[0]]",
+    ),
     *("take_along_dim({f}, {i.same} % {k}, {d})", "F.embedding({i} % {f.matrix}.shape[0], {f.matrix})"),
     *("index_add({f}, {d}, torch.arange({k}).flip(0), {f.same})", "scatter({f}, {d}, {i.same} % {k}, {c})"),
     *("scatter_add({f}, {d}, {i.same} % {k}, {f.same})",),
     # making
-    *("zeros_like({a})", "ones_like({f})", "full_like({f}, {c})", "{f}.new_zeros({f0}.shape)", "zeros({shape})"),
+    *(
+        "zeros_like({a})",
+        "ones_like({f})",
+        "full_like({f}, {c})",
+        "{f}.new_zeros({f0}.shape)",
+        "zeros({shape})",
+    ),
     *("arange({a}.shape[0])", "full({shape}, {c})", "ones({shape}, dtype=torch.float64)"),
 )
 """Expressions. What begins with a bare name is in `torch`."""
@@ -62,40 +81,83 @@ VALUES = (
 CASTS = (torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16)
 
 VIEWS = (
-    *("{a}[{r}]", "{a}.select({d}, 0)", "{a}.select({d}, -1)", "{a}[..., None]", "{a}[None]", "{a}[..., ::2]"),
+    *(
+        "{a}[{r}]",
+        "{a}.select({d}, 0)",
+        "{a}.select({d}, -1)",
+        "{a}[..., None]",
+        "{a}[None]",
+        "{a}[..., ::2]",
+    ),
     *("{a}.narrow({d}, 1, {k} - 1)", "{a}.transpose(0, {d})", "{a}.t()", "{a}.mT", "{a}.movedim(0, -1)"),
     *("{a}.permute({perm})", "{a}.view(-1)", "{a}.reshape(-1)", "{a}.flatten()", "{a}.unsqueeze({d})"),
     *("{a}.squeeze({d})", "{a}.expand(2, *{a0}.shape)", "{a}.expand_as({a.same})", "{a}.view_as({a.same})"),
-    *("{a}.diagonal()", "{a}.diagonal(1)", "{a}.detach()", "{a}[:]", "{a}.view({a0}.shape)", "{a}.unfold({d}, 2, 1)"),
+    *(
+        "{a}.diagonal()",
+        "{a}.diagonal(1)",
+        "{a}.detach()",
+        "{a}[:]",
+        "{a}.view({a0}.shape)",
+        "{a}.unfold({d}, 2, 1)",
+    ),
     *("{a}.as_strided((2, 2), (1, 1))", "{a}.as_strided((2,), (2,), 1)", "{a}.unflatten({d}, (-1, {k}))"),
     *("{a}.reshape({k}, -1)", "{a}.to({a0}.dtype)", "{a}.detach()[{r}]"),
 )
 
 SEVERAL = (
-    *("{v}, {w} = {a}.chunk(2, {d})", "{v}, {w} = {a}.split([1, {k} - 1], {d})", "{v}, {w} = torch.max({f}, {d})"),
+    *(
+        "{v}, {w} = {a}.chunk(2, {d})",
+        "{v}, {w} = {a}.split([1, {k} - 1], {d})",
+        "{v}, {w} = torch.max({f}, {d})",
+    ),
     *("{v}, {w} = {a}.tensor_split(2, {d})", "{v}, {w} = {a}.unbind({d})", "{v}, {w} = {f}.aminmax(dim={d})"),
     *("{v}, {w} = {a}.split({k} - 1, {d})", "{v}, {w} = torch.var_mean({f}, {d}, correction=0)"),
     *("{v}, {w} = {f}.sort({d})", "{v}, {w} = {f}.topk({k}, {d})"),
 )
 
 WRITES = (
-    *("{n}.add_({n.into})", "{n}.mul_({n.into})", "{n}.sub_({c})", "{n}.mul_(2)", "{n}.add_(1)", "{f}.mul_({c})"),
+    *(
+        "{n}.add_({n.into})",
+        "{n}.mul_({n.into})",
+        "{n}.sub_({c})",
+        "{n}.mul_(2)",
+        "{n}.add_(1)",
+        "{f}.mul_({c})",
+    ),
     *("{f}.div_({f.into}.abs() + 0.5)", "{a}.copy_({a.into})", "{a}.copy_({n.into})", "{a}.zero_()"),
     *("{f}.fill_({c})", "{n}.fill_(2)", "{f}.relu_()", "{f}.clamp_(-1, 1)", "{f}.tanh_()", "{f}.sin_()"),
     *("{f}.sigmoid_()", "{n}.neg_()", "{n}.abs_()", "{f}.masked_fill_({b.into}, {c})", "{b}.logical_not_()"),
-    *("{b}.logical_and_({b.into})", "{n}.clamp_(min=0)", "{f}.addcmul_({f.into}, {f.into})", "{f}.lerp_({f.same}, 0.3)"),
+    *(
+        "{b}.logical_and_({b.into})",
+        "{n}.clamp_(min=0)",
+        "{f}.addcmul_({f.into}, {f.into})",
+        "{f}.lerp_({f.same}, 0.3)",
+    ),
     *("{f}.index_fill_({d}, {i.flat} % {k}, {c})", "{f}.index_add_({d}, torch.arange({k}), {f.same})"),
     *("{f}.scatter_({d}, {i.same} % {k}, {c})", "{f}.index_copy_({d}, torch.arange({k}).flip(0), {f.same})"),
     *("{f}.scatter_add_({d}, {i.same} % {k}, {f.same})", "{f}.exp_().clamp_(max=2)", "{f}.data.mul_({c})"),
-    *("{a}[{r}] = {c}", "{a}[{r}] = {a.row}", "{a}[...] = {n.into}", "{a}[0] = {a}[-1]", "{f}[{r}] = {f}[{r}] * 2"),
-    *("{f}[{b.into}] = {c}", "{f}[{i.flat} % {f0}.shape[0]] = {c}", "{n}[:, 0] = {n.row}", "{n}[..., ::2] += 1"),
+    *(
+        "{a}[{r}] = {c}",
+        "{a}[{r}] = {a.row}",
+        "{a}[...] = {n.into}",
+        "{a}[0] = {a}[-1]",
+        "{f}[{r}] = {f}[{r}] * 2",
+    ),
+    *(
+        "{f}[{b.into}] = {c}",
+        "{f}[{i.flat} % {f0}.shape[0]] = {c}",
+        "{n}[:, 0] = {n.row}",
+        "{n}[..., ::2] += 1",
+    ),
     *("{n} += {n.into}", "{n} *= 2", "{f}.detach().add_({c})", "{f}.transpose(0, {d}).mul_({c})"),
     *("{f}.view(-1)[1:].add_({c})", "{n}.diagonal().add_(1)", "{f}.select({d}, 0).copy_({f.row})"),
 )
 
 CONSTANTS = ("0.5", "2", "-1.25", "3", "0", "-0.75", "1")
 
-DISCRETE = re.compile(r"[<>=!]=|[<>]|floor|sign|arg|sort|topk|max|min|abs|relu|clamp|logical|hardtanh|!=|isnan")
+DISCRETE = re.compile(
+    r"[<>=!]=|[<>]|floor|sign|arg|sort|topk|max|min|abs|relu|clamp|logical|hardtanh|!=|isnan"
+)
 """Lines that jump or have a kink: in bfloat16, where they do hangs on roundings."""
 
 _PLACE = re.compile(r"{([a-z]+)(0?)(?:\.([a-z]+))?}")
@@ -142,7 +204,9 @@ _RELATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], bool]] = {
     "row": lambda first, t: _broadcasts(first.shape[1:], t.shape, into=True),
     "flat": lambda first, t: t.dim() == 1,
     "matrix": lambda first, t: t.dim() == 2,
-    "matmul": lambda first, t: t.dim() > 0 and first.dim() > 0 and t.shape[-2 if t.dim() > 1 else 0] == first.shape[-1],
+    "matmul": lambda first, t: (
+        t.dim() > 0 and first.dim() > 0 and t.shape[-2 if t.dim() > 1 else 0] == first.shape[-1]
+    ),
     "linear": lambda first, t: t.dim() == 2 and first.dim() > 0 and t.shape[1] == first.shape[-1],
 }
 
@@ -183,9 +247,7 @@ def fill(template: str, scope: Scope, prefer: str | None = None) -> str | None:
     return None if missing else text
 
 
-def _detail(
-    word: str, scope: Scope, first: torch.Tensor | None, chosen: dict[str, str]
-) -> str | None:
+def _detail(word: str, scope: Scope, first: torch.Tensor | None, chosen: dict[str, str]) -> str | None:
     """What is no tensor."""
     dice = scope.dice
     if word in ("v", "w"):
@@ -213,7 +275,15 @@ def _index(dice: random.Random, shape: torch.Size) -> str:
     parts = []
     for size in shape[: dice.randrange(1, len(shape) + 1)]:
         start = dice.randrange(-max(size - 1, 1), max(size, 1))
-        ways = (str(dice.randrange(size)) if size else ":", ":", f"{start}:", f":{start}", "1:3", "::2", "1:-1")
+        ways = (
+            str(dice.randrange(size)) if size else ":",
+            ":",
+            f"{start}:",
+            f":{start}",
+            "1:3",
+            "::2",
+            "1:-1",
+        )
         parts.append(dice.choice(ways))
     return ", ".join(parts)
 
