@@ -875,12 +875,11 @@ def _output_records(traced: _TracedGraph, fakes: Sequence[Any]) -> tuple[OutputR
 def _without_repetitions(captured: CapturedGraph) -> tuple[OutputRecord, ...]:
     """The outputs, with one that is an earlier one under another name (`y.to(y.dtype)`, `y.flatten()`) marked so."""
     (output,) = captured.graph_module.graph.find_nodes(op="output")
-    values = [node.meta["val"] if isinstance(node, fx.Node) else None for node in output.args[0]]
+    first: dict[Any, int] = {}  # by the node: there is one for each tensor object
     records: list[OutputRecord] = []
-    for index, record in enumerate(captured.outputs):
-        same = (k for k in range(index) if record.kind == "tensor" and values[k] is values[index])
-        earlier = next(same, None)
-        records.append(record if earlier is None else OutputRecord(kind="repeated", value=earlier))
+    for index, (node, record) in enumerate(zip(output.args[0], captured.outputs, strict=True)):
+        earlier = first.setdefault(node, index) if record.kind == "tensor" else index
+        records.append(record if earlier == index else OutputRecord(kind="repeated", value=earlier))
     return tuple(records)
 
 

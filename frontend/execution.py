@@ -5,6 +5,7 @@ What comes back obeys the signature: eager's strides, and memory of its own.
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -98,9 +99,9 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
 
 
 def with_strides(value: torch.Tensor, strides: Sequence[int] | None) -> torch.Tensor:
-    """The tensor with the given strides (None: contiguous), copied if it has others."""
+    """The tensor with the given strides (None: contiguous, as a new tensor has them), copied if it has others."""
     if strides is None:
-        return value.contiguous()
+        strides = [math.prod(max(size, 1) for size in value.shape[dim + 1 :]) for dim in range(value.dim())]
     if list(value.stride()) == list(strides):
         return value
     return torch.empty_strided(value.shape, list(strides), dtype=value.dtype, device=value.device).copy_(

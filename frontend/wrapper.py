@@ -20,10 +20,10 @@ Call = Callable[[Sequence[Any]], list[Any]]
 class CompiledGraph:
     """What TorchDynamo calls in place of a graph: flat arguments in, the flat list of outputs out.
 
-    `call` computes the results that `facts` describes, connected to autograd where needed; `constants` are outputs
-    that are no tensors, by position; `repeated`: the earlier outputs that others are, by position; `eager` runs the original graph, for calls that the compiled code does not cover:
-    `refuse_call` hears the reason first, and may raise. `grad_enabled_after` is the grad mode that the graph leaves
-    behind.
+    `call` computes the results that `facts` describes, connected to autograd where needed. By position: `constants` are
+    outputs that are no tensors, `repeated` names the earlier outputs that others are. `eager` runs the original graph,
+    for calls that the compiled code does not cover: `refuse_call` hears the reason first, and may raise.
+    `grad_enabled_after` is the grad mode that the graph leaves behind.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""`python -m tests.random_programs --count 2000 --rung partitioned`: run random programs, print what differs, shrunk."""
+"""`python -m tests.random_programs --count 2000 --rung partitioned`: random programs, what differs shrunk."""
 
 import argparse
 import time

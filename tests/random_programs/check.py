@@ -36,6 +36,10 @@ VALUES = 6
 LARGEST_GRADIENT = 1e4
 """A program with larger ones is badly conditioned: it is not counted."""
 
+LOST = "depends on nothing that could receive it"
+"""Why graphs are refused to which eager gives a history that no gradient comes through (`x.zero_()`). The rungs without
+a backward of ours do not notice."""
+
 NO_COMPILER = "dynamo"
 """TorchDynamo's graph in eager: what differs there is not ours."""
 
@@ -124,8 +128,6 @@ class _Check:
         self.rungs = rungs
         self.function, self.make = program.executable()
         self.expected = self.eager(0)
-        if self._history_leads_nowhere():
-            raise NotUsable("a tensor requires a gradient, but no leaf can receive it")
         gradients = [g.value.abs().max() for g in self.expected.gradients if g and g.value.numel()]
         if not all(g <= LARGEST_GRADIENT for g in gradients):
             raise NotUsable("a gradient is large or not finite")
@@ -133,13 +135,6 @@ class _Check:
         self.compiled = torch.compile(
             self.function, backend=self.trace, fullgraph=True, dynamic=program.dynamic
         )
-
-    def _history_leads_nowhere(self) -> bool:
-        """Whether eager gives a tensor a history without a leaf, as `fill_` does: graphs with such are refused."""
-        _, arguments = self.make(0)()
-        returned = self.function(*arguments)
-        made = [t for t in (*returned, *arguments) if t.grad_fn is not None]
-        return not all(_reaches_a_leaf(t.grad_fn) for t in made)
 
     def eager(self, values: int, exact: bool = False) -> Observation:
         """A run of the program itself."""
@@ -170,7 +165,13 @@ class _Check:
             return Verdict(Outcome.REFUSED, f"{type(cause).__name__}: {one_line(cause)}")
         except Exception as error:  # noqa: BLE001  (a finding)
             return Verdict(Outcome.RAISES, f"{type(error).__name__}: {one_line(error)}")
-        return Verdict(Outcome.DIFFERS, "\n".join(wrong)) if wrong else Verdict(Outcome.AGREES)
+        if not wrong:
+            return Verdict(Outcome.AGREES)
+        if rung in ("imported", "functional"):
+            refused = check(self.program, ["partitioned"])["partitioned"]
+            if LOST in refused.reason:
+                return refused
+        return Verdict(Outcome.DIFFERS, "\n".join(wrong))
 
     def differences(self, rung: str) -> list[str]:
         """From eager; floats count if they are less accurate too."""
@@ -244,19 +245,6 @@ def _normal(fact: TensorFacts | None, text: str) -> TensorFacts | None:
     strides = tuple(s if size > 1 else 1 for s, size in zip(fact.strides, sizes, strict=True))
     strides = strides if fact.value.numel() else ()
     return replace(fact, strides=strides, base="" if "detach" in text else fact.base)
-
-
-def _reaches_a_leaf(history: Any) -> bool:
-    waiting, seen = [history], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::AccumulateGrad":
-            return True
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return False
 
 
 def _floats(seen: Observation) -> dict[str, torch.Tensor]:
