@@ -31,7 +31,7 @@ def resident() -> int:
 
 
 def growth(count: int, action: Callable[[int], None], what: str) -> float:
-    """Bytes of resident memory per action over the second half of `count` actions: the slope of a least-squares line."""
+    """Bytes of resident memory per action over the second half of `count` actions: the slope of a fitted line."""
     every = max(count // SAMPLES, 1)
     points: list[tuple[int, int]] = []
     for index in range(count):

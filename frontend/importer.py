@@ -76,6 +76,12 @@ def import_graph(captured: CapturedGraph, context: ir.Context, forced: ForcedOps
     return module
 
 
+_OVERWRITES = (
+    torch.ops.aten.copy_.default,
+    *(torch.ops.aten.fill_.Scalar, torch.ops.aten.fill_.Tensor, torch.ops.aten.zero_.default),
+)
+"""Writes that use nothing of what was there."""
+
 _SIZE_CHECKS = (
     torch.ops.aten._assert_scalar.default,
     torch.ops.aten.sym_constrain_range.default,
@@ -547,6 +553,11 @@ class Importer(AtenImporter):
         if shape_of(new) != shape_of(current):
             new = b.expand(new, self.sizes(written.meta["val"].shape))
         hidden = self.needs_autograd and (place.detached or not record.grad_enabled)
+        whole = getattr(place.ref.owner, "name", "") != "flambeau.ref_view"
+        if self.needs_autograd and gets_history and not hidden and whole and self.node.target in _OVERWRITES:
+            # What is overwritten keeps its place in the history: its gradient is zeros, which is not none.
+            old = b.ref_load(place.ref)
+            new = b.where(b.full_like(old, True, ir.IntegerType.get_signless(1)), new, old)
         b.ref_store(place.ref, new, hidden)
 
     # --- What rules ask for ------------------------------------------------------------------------------------------

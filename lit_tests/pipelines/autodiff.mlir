@@ -63,6 +63,16 @@ func.func @with_value(%x: tensor<3xf32>, %n: tensor<3xf32>) -> tensor<3xf32> {
 
 // -----
 
+// with_value: a new value that requires a gradient gives the result no history, so it has no tangent.
+// CHECK-LABEL: func.func @with_value_of_new
+// CHECK-SAME: (%{{[a-z0-9]+}}: tensor<3xf32> {flambeau.role = "input"}, %{{[a-z0-9]+}}: tensor<3xf32> {autograd.requires_grad, flambeau.role = "input"}) -> tensor<3xf32> {
+func.func @with_value_of_new(%x: tensor<3xf32> {flambeau.role = "input"}, %n: tensor<3xf32> {autograd.requires_grad, flambeau.role = "input"}) -> tensor<3xf32> {
+  %v = "autograd.with_value"(%x, %n) : (tensor<3xf32>, tensor<3xf32>) -> tensor<3xf32>
+  return %v : tensor<3xf32>
+}
+
+// -----
+
 // What nothing differentiable reaches is left alone: integers have no gradient.
 // CHECK-LABEL: func.func @integers
 // CHECK-SAME: (%{{.*}}: tensor<3xi64>) -> tensor<3xi64>

@@ -799,6 +799,8 @@ def _resize(x: torch.Tensor) -> torch.Tensor:
         (lambda x: torch.fft.fft(x).abs(), [torch.ones(2)], "complex"),
         (_resize, [torch.ones(4)], "resize_.*storage"),
         (lambda x: (x * 2).set_(x + 1), [torch.ones(4)], "set_.*storage"),
+        (lambda x: (x * 2).as_strided((2, 2), (1, 1)).mul_(3), [torch.ones(4)], "more than one element"),
+        (lambda x: (x * 2).unfold(0, 2, 1).mul_(3), [torch.ones(4)], "more than one element"),
         (lambda x: x if x.sum() > 0 else -x, [torch.ones(4)], "DataDependent"),
         (lambda x: x + 1, [torch._subclasses.FakeTensorMode().from_tensor(torch.ones(2))], "someone else"),
     ],

@@ -194,6 +194,15 @@ def write_seen_and_unseen(x):
     return x.sin()
 
 
+@case(plain(lambda: numbers(4), lambda: leaf(4)))
+def write_seen_then_unseen_of_what_requires_grad(x, w):
+    """The unseen write gives the argument no history."""
+    x.clamp_(-1, 1)
+    with torch.no_grad():
+        x.add_(w)
+    return x, w * 2
+
+
 @case(of_leaf(lambda a: [a.sin()], 4))
 def unseen_write_then_use(x):
     with torch.no_grad():
@@ -252,6 +261,34 @@ def write_two_views_of_temporary(x):
     a, b = y[0], y[1]
     a.add_(b)
     return a, b, y.sum()
+
+
+@case(plain(lambda: leaf(4), lambda: leaf(4), lambda: leaf(4)))
+def overwrite_what_requires_grad(x, y, z):
+    """Its gradient is zeros, not none."""
+    a, b = x.exp(), z.exp()
+    a.copy_(y)
+    b.zero_()
+    return a, b.cos()
+
+
+@case(of_leaf(lambda a: [a * 1], 3, 4))
+def overwrite_input_that_requires_grad(x):
+    x.fill_(2)
+    return x.sin()
+
+
+@case(plain(lambda: leaf(3)))
+def one_output_under_two_names(x):
+    """What such ops return is their argument itself, if there is nothing to do."""
+    y = x.exp()
+    return y.to(y.dtype), y.flatten(), y, y.contiguous().sin()
+
+
+@case(plain(lambda: numbers(1), lambda: numbers(0), lambda: leaf(0)))
+def fills_without_gaps(x, empty, w):
+    """A fill of one element or none has the strides of any new tensor, and memory of its own."""
+    return torch.ones_like(x), torch.full_like(empty, 2), torch.roll(empty, 1, 0), w * 2
 
 
 @case(plain(lambda: torch.zeros(2, 8, 4), lambda: numbers(2, 1, 4)))

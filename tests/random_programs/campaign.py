@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Programs of consecutive seeds, checked on some rungs: counts, and every failing program shrunk."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def run_programs(
         for rung, verdict in verdicts.items():
             campaign.outcomes[rung, verdict.outcome] += 1
             if verdict.outcome is Outcome.REFUSED:
-                campaign.refused[f"{rung}: {verdict.reason[:160]}"].append(program.seed)
+                campaign.refused[f"{rung}: {_cause(verdict.reason)}"].append(program.seed)
             if verdict.outcome in FAILURES:
                 failure = shrunk(program, rung, verdict, shrink_seconds)
                 campaign.failures.append(failure)
@@ -78,6 +79,11 @@ def run_programs(
             torch._dynamo.reset()
     torch._dynamo.reset()
     return campaign
+
+
+def _cause(reason: str) -> str:
+    """A refusal without the names and shapes of one program."""
+    return re.sub(r"L\['x\d+'\]|tensor<[^>]*>|output \d+|%\d+|<random program \d+>:\d+: ", "_", reason)[:130]
 
 
 def shrunk(program: Program, rung: str, verdict: Verdict, seconds: float) -> Failure:

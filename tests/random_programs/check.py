@@ -40,6 +40,8 @@ LOST = "depends on nothing that could receive it"
 """Why graphs are refused to which eager gives a history that no gradient comes through (`x.zero_()`). The rungs without
 a backward of ours do not notice."""
 
+WITHOUT_BACKWARD = ("imported", "functional")
+
 NO_COMPILER = "dynamo"
 """TorchDynamo's graph in eager: what differs there is not ours."""
 
@@ -167,7 +169,7 @@ class _Check:
             return Verdict(Outcome.RAISES, f"{type(error).__name__}: {one_line(error)}")
         if not wrong:
             return Verdict(Outcome.AGREES)
-        if rung in ("imported", "functional"):
+        if rung in WITHOUT_BACKWARD:
             refused = check(self.program, ["partitioned"])["partitioned"]
             if LOST in refused.reason:
                 return refused

@@ -2,6 +2,7 @@
 """A seed -> a random program that eager accepts: each line is run as it is drawn, and drawn again if eager raises."""
 
 import random
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +89,8 @@ def generate(seed: int, drawn: Counter[str] | None = None) -> Program:
     """The program of a seed. `drawn` counts the lines, and those that were drawn again."""
     dice = random.Random(seed)
     drawn = Counter() if drawn is None else drawn
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         draft = _Draft(dice, drawn)
         leaves = _leaves(draft)

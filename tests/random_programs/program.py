@@ -76,8 +76,8 @@ class Statement:
 class Program:
     """`make`, which builds the arguments out of leaves, and `function`, which is compiled.
 
-    `arguments`: the name in `make` of each parameter x0, x1, ...; `afterwards`: what the caller does to the outputs (as in
-    `tests.oracle`); `partitioner` and `dynamic`: how it is compiled.
+    `arguments`: the name in `make` of each parameter x0, x1, ...; `afterwards`: what the caller does to the outputs, as
+    in `tests.oracle`; `partitioner` and `dynamic`: how it is compiled.
     """
 
     seed: int
