@@ -43,7 +43,7 @@ from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
 from flambeau.frontend.program_cache import Program, place_in_cache
 from flambeau.frontend.refused_lines import refused_line
-from flambeau.frontend.shared_memory import shared_memory
+from flambeau.frontend.shared_memory import SharedMemory, shared_memory
 from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
 from flambeau.frontend.stage_check import CheckedGraph
 from flambeau.frontend.wrapper import CompiledGraph, GraphOfBases
@@ -409,6 +409,8 @@ class _Compilation(_Lowering):
         if self.shared is not None:
             self.captured = capture_dynamo_graph(gm, example_inputs, forced, self.shared)
             journal.example_inputs = self.shared.merged(example_inputs) or ()
+        # What compiled code keeps for calls that it does not cover; it must not keep this object and its inputs.
+        self.eager = gm.forward if self.shared is None else partial(_split_first, gm.forward, self.shared)
         journal.captured = self.captured
         journal.step("capture")
         module = import_graph(self.captured, create_context(), forced)
@@ -428,10 +430,6 @@ class _Compilation(_Lowering):
         refuse_call = partial(_refuse_call, self.options.fallback)
         return GraphOfBases(graph, self.shared, self.gm.forward, refuse_call)
 
-    def eager(self, *arguments: Any) -> Any:
-        """The original graph, on the arguments of the captured one."""
-        return self.gm.forward(*(arguments if self.shared is None else self.shared.split(arguments)))
-
     def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
         """The whole graph, from what computes the results that `facts` describes."""
         constants = {i: o.value for i, o in enumerate(self.captured.outputs) if o.kind == "constant"}
@@ -446,6 +444,11 @@ class _Compilation(_Lowering):
             refuse_call=partial(_refuse_call, self.options.fallback),
             grad_enabled_after=self.captured.grad_enabled_after,
         )
+
+
+def _split_first(eager: Callable[..., Any], shared: SharedMemory, *arguments: Any) -> Any:
+    """The original graph, on the arguments of the one whose arguments are bases."""
+    return eager(*shared.split(arguments))
 
 
 def _draws_for_compiler(function: Any) -> bool:

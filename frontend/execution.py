@@ -101,6 +101,8 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
 def with_strides(value: torch.Tensor, strides: Sequence[int] | None) -> torch.Tensor:
     """The tensor with the given strides (None: contiguous, as a new tensor has them), copied if it has others."""
     if strides is None:
+        if value.is_contiguous() and 0 not in value.stride():
+            return value
         strides = [math.prod(max(size, 1) for size in value.shape[dim + 1 :]) for dim in range(value.dim())]
     if list(value.stride()) == list(strides):
         return value

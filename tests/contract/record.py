@@ -64,7 +64,7 @@ def run(*arguments: str) -> Record:
     return record
 
 
-def tests_that_exist() -> dict[str, list[str]]:
+def existing_tests() -> dict[str, list[str]]:
     """The names of the tests by row, read from the sources."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(FOLDER.glob("test_*.py")):

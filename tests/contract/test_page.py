@@ -5,19 +5,19 @@ import pytest
 
 from tests.contract.mutants import MUTANTS
 from tests.contract.page import PAGE, mutants_on, rows_on
-from tests.contract.record import tests_that_exist
+from tests.contract.record import existing_tests
 from tests.contract.rows import ROWS
 
 pytestmark = pytest.mark.checkout
 
 
 def test_every_row_has_a_test() -> None:
-    assert sorted(tests_that_exist()) == sorted(ROWS)
+    assert sorted(existing_tests()) == sorted(ROWS)
 
 
-def test_the_page_lists_the_tests_that_exist() -> None:
+def test_the_page_lists_the_existing_tests() -> None:
     listed = {row: tests for row, (_, tests) in rows_on(PAGE.read_text()).items()}
-    existing = {row: sorted(tests) for row, tests in tests_that_exist().items()}
+    existing = {row: sorted(tests) for row, tests in existing_tests().items()}
     assert listed == existing, "run `python -m tests.contract`"
 
 
