@@ -10,6 +10,7 @@ import math
 from itertools import pairwise
 
 from flambeau.dialects.bindings import arith, ir
+from flambeau.pipelines.lower_to_torch.scalar import equal, math_op, number, polynomial
 
 # The first 224 bits of 2 / pi behind the point, after 32 zeros: bit 31 + i has the weight 2^-i.
 _TWO_OVER_PI = (0, 0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB)
@@ -26,7 +27,7 @@ def sin(x: ir.Value) -> ir.Value:
     value = arith.select(_has_bit(quadrant, 1), cosine, sine)
     negative = arith.xori(_has_bit(quadrant, 2), _less(x, 0.0))
     # Of a zero it is that zero.
-    return arith.select(_equal(x, 0.0), x, arith.select(negative, arith.negf(value), value))
+    return arith.select(equal(x, number(x, 0.0)), x, arith.select(negative, arith.negf(value), value))
 
 
 def cos(x: ir.Value) -> ir.Value:
@@ -42,7 +43,7 @@ def tan(x: ir.Value) -> ir.Value:
     odd = _has_bit(quadrant, 1)
     quotient = arith.divf(arith.select(odd, cosine, sine), arith.select(odd, sine, cosine))
     value = arith.select(arith.xori(odd, _less(x, 0.0)), arith.negf(quotient), quotient)
-    return arith.select(_equal(x, 0.0), x, value)
+    return arith.select(equal(x, number(x, 0.0)), x, value)
 
 
 def _parts(x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -69,17 +70,17 @@ def _parts(x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
     upper = arith.ori(arith.shli(turns, _integer(2)), arith.shrui(fraction, _integer(30)))
     lower = arith.shli(fraction, _integer(2))
     distance = arith.addf(
-        arith.mulf(arith.sitofp(x.type, upper), _number(x, 2.0**-32)),
-        arith.mulf(arith.uitofp(x.type, lower), _number(x, 2.0**-64)),
+        arith.mulf(arith.sitofp(x.type, upper), number(x, 2.0**-32)),
+        arith.mulf(arith.uitofp(x.type, lower), number(x, 2.0**-64)),
     )
-    size = _absolute(x)
+    size = math_op("absf", x)
     small = _less(size, 0.5)
-    rest = arith.select(small, size, arith.mulf(distance, _number(x, math.pi / 2)))
+    rest = arith.select(small, size, arith.mulf(distance, number(x, math.pi / 2)))
     rest = arith.select(_less(size, math.inf), rest, arith.subf(size, size))
     square = arith.mulf(rest, rest)
-    sine = arith.addf(rest, arith.mulf(arith.mulf(rest, square), _polynomial(square, _SINE)))
-    cosine = arith.subf(_number(x, 1.0), arith.mulf(square, _number(x, 0.5)))
-    cosine = arith.addf(cosine, arith.mulf(arith.mulf(square, square), _polynomial(square, _COSINE)))
+    sine = arith.addf(rest, arith.mulf(arith.mulf(rest, square), polynomial(square, _SINE)))
+    cosine = arith.subf(number(x, 1.0), arith.mulf(square, number(x, 0.5)))
+    cosine = arith.addf(cosine, arith.mulf(arith.mulf(square, square), polynomial(square, _COSINE)))
     return arith.select(small, _integer(0), quadrant), sine, cosine
 
 
@@ -118,33 +119,13 @@ def _wide_product(x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
     return arith.muli(x, y), high
 
 
-def _polynomial(x: ir.Value, coefficients: tuple[float, ...]) -> ir.Value:
-    """Horner's scheme; the highest power's coefficient first."""
-    value = _number(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        value = arith.addf(arith.mulf(value, x), _number(x, coefficient))
-    return value
-
-
-def _number(like: ir.Value, value: float) -> ir.Value:
-    return arith.constant(like.type, value)
-
-
 def _integer(value: int) -> ir.Value:
     i32 = ir.IntegerType.get_signless(32)
     return arith.constant(i32, value - 2**32 if value >= 2**31 else value)
 
 
-def _absolute(x: ir.Value) -> ir.Value:
-    return ir.Operation.create("math.absf", results=[x.type], operands=[x]).results[0]
-
-
 def _less(x: ir.Value, bound: float) -> ir.Value:
-    return arith.cmpf(arith.CmpFPredicate.OLT, x, _number(x, bound))
-
-
-def _equal(x: ir.Value, value: float) -> ir.Value:
-    return arith.cmpf(arith.CmpFPredicate.OEQ, x, _number(x, value))
+    return arith.cmpf(arith.CmpFPredicate.OLT, x, number(x, bound))
 
 
 def _has_bit(value: ir.Value, bit: int) -> ir.Value:

@@ -10,6 +10,7 @@ from flambeau.dialects.types import is_float, is_float64, is_integer, is_unsigne
 from flambeau.pipelines.lower_to_torch import builtin as bt
 from flambeau.pipelines.lower_to_torch import circular, float64
 from flambeau.pipelines.lower_to_torch import torch_builder as t
+from flambeau.pipelines.lower_to_torch.scalar import math_op
 
 
 def _cast(x: ir.Value, type_: ir.RankedTensorType) -> ir.Value:
@@ -30,7 +31,7 @@ def _pointwise(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.V
 
 @t.lowers("flambeau.copysign")
 def _copysign(o: t.Lowered) -> ir.Value:
-    return _pointwise(o, ("x", "y"), lambda x, y: _math("copysign", x, y))
+    return _pointwise(o, ("x", "y"), lambda x, y: math_op("copysign", x, y))
 
 
 @t.lowers("flambeau.maximum", "flambeau.minimum")
@@ -84,11 +85,6 @@ def _signed(o: t.Lowered, names: tuple[str, ...], compute: Callable[..., ir.Valu
     return _cast(compute(*(_cast(getattr(o, name), wide) for name in names), t.torch_type(wide)), type_)
 
 
-def _math(name: str, *operands: ir.Value) -> ir.Value:
-    """An op of the math dialect on scalars of one type."""
-    return ir.Operation.create(f"math.{name}", results=[operands[0].type], operands=list(operands)).results[0]
-
-
 def _if(
     predicate: str, x: ir.Value, y: ir.Value | float, then: ir.Value | float, otherwise: ir.Value
 ) -> ir.Value:
@@ -99,10 +95,10 @@ def _if(
 
 def _power(x: ir.Value, y: ir.Value) -> ir.Value:
     """x to the power y, special values included; IREE's powf is for x > 0."""
-    size = _math("absf", x)
-    power = _if("OEQ", size, 1.0, 1.0, _math("powf", size, y))
+    size = math_op("absf", x)
+    power = _if("OEQ", size, 1.0, 1.0, math_op("powf", size, y))
     half = arith.mulf(y, arith.constant(y.type, 0.5))
-    signed = _if("OEQ", _math("floor", half), half, power, arith.negf(power))
+    signed = _if("OEQ", math_op("floor", half), half, power, arith.negf(power))
     undefined = arith.select(
         arith.andi(
             arith.cmpf(arith.CmpFPredicate.ONE, size, arith.constant(x.type, math.inf)),
@@ -111,8 +107,8 @@ def _power(x: ir.Value, y: ir.Value) -> ir.Value:
         arith.constant(x.type, math.nan),
         power,
     )
-    negative = _if("OEQ", _math("floor", y), y, signed, undefined)
-    minus = _math("copysign", arith.constant(x.type, 1.0), x)
+    negative = _if("OEQ", math_op("floor", y), y, signed, undefined)
+    minus = math_op("copysign", arith.constant(x.type, 1.0), x)
     result = _if("OLT", minus, 0.0, negative, power)
     result = _if("UNO", x, y, math.nan, result)
     return _if("OEQ", x, 1.0, 1.0, _if("OEQ", y, 0.0, 1.0, result))
@@ -132,13 +128,13 @@ def _pow(o: t.Lowered) -> ir.Value:
 def _atan2(o: t.Lowered) -> ir.Value:
     def compute(x: ir.Value, y: ir.Value) -> ir.Value:
         # IREE's atan2 is NaN for two zeros and two infinities, and does not see the sign of a zero.
-        opposite, adjacent = _math("absf", x), _math("absf", y)
-        angle = _if("OEQ", opposite, adjacent, math.pi / 4, _math("atan2", opposite, adjacent))
+        opposite, adjacent = math_op("absf", x), math_op("absf", y)
+        angle = _if("OEQ", opposite, adjacent, math.pi / 4, math_op("atan2", opposite, adjacent))
         angle = _if("OEQ", opposite, 0.0, 0.0, angle)
         angle = _if("UNO", x, y, math.nan, angle)
-        minus = _math("copysign", arith.constant(y.type, 1.0), y)
+        minus = math_op("copysign", arith.constant(y.type, 1.0), y)
         angle = _if("OLT", minus, 0.0, arith.subf(arith.constant(y.type, math.pi), angle), angle)
-        return _math("copysign", angle, x)
+        return math_op("copysign", angle, x)
 
     return _pointwise(o, ("x", "y"), compute)
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Functions of float64 scalars that IREE has no code for, as arithmetic in the body of a loop nest."""
 
-from collections.abc import Sequence
-
 from flambeau.dialects.bindings import arith, ir
+from flambeau.pipelines.lower_to_torch.scalar import equal, math_op, number, polynomial
 
 # erf(x) = x T(x^2) / U(x^2) for |x| <= 1, and 1 - exp(-x^2) P(x) / Q(x) for 1 < x < 8: the approximations of the Cephes
 # library, highest power first. erf is 1 in float64 from 6 on.
@@ -48,15 +47,15 @@ _ERFC_Q = (
 
 def erf(x: ir.Value) -> ir.Value:
     """The error function of an f64, to about 2 units in the last place; NaN of NaN."""
-    size = _math("absf", x)
+    size = math_op("absf", x)
     square = arith.mulf(x, x)
-    inner = arith.mulf(x, arith.divf(_polynomial(square, _ERF_T), _polynomial(square, _ERF_U)))
+    inner = arith.mulf(x, arith.divf(polynomial(square, _ERF_T), polynomial(square, _ERF_U)))
     # Where it is not chosen, the argument is kept where nothing overflows.
-    far = arith.minimumf(size, _constant(x, 8.0))
-    decay = _math("exp", arith.negf(arith.mulf(far, far)))
-    tail = arith.divf(arith.mulf(decay, _polynomial(far, _ERFC_P)), _polynomial(far, _ERFC_Q))
-    outer = _math("copysign", arith.subf(_constant(x, 1.0), tail), x)
-    near = arith.cmpf(arith.CmpFPredicate.ULE, size, _constant(x, 1.0))
+    far = arith.minimumf(size, number(x, 8.0))
+    decay = math_op("exp", arith.negf(arith.mulf(far, far)))
+    tail = arith.divf(arith.mulf(decay, polynomial(far, _ERFC_P)), polynomial(far, _ERFC_Q))
+    outer = math_op("copysign", arith.subf(number(x, 1.0), tail), x)
+    near = arith.cmpf(arith.CmpFPredicate.ULE, size, number(x, 1.0))
     return arith.select(near, inner, outer)
 
 
@@ -65,12 +64,12 @@ def log1p(x: ir.Value) -> ir.Value:
 
     W. Kahan's form: log(u) x / (u - 1) with u = 1 + x rounded; the errors of both factors cancel.
     """
-    one = _constant(x, 1.0)
+    one = number(x, 1.0)
     grown = arith.addf(one, x)
-    corrected = arith.mulf(_math("log", grown), arith.divf(x, arith.subf(grown, one)))
+    corrected = arith.mulf(math_op("log", grown), arith.divf(x, arith.subf(grown, one)))
     # Where 1 + x is 1 that is 0 / 0; where it is x, infinity included, there is nothing to correct.
-    corrected = arith.select(_equal(grown, x), _math("log", x), corrected)
-    return arith.select(_equal(grown, one), x, corrected)
+    corrected = arith.select(equal(grown, x), math_op("log", x), corrected)
+    return arith.select(equal(grown, one), x, corrected)
 
 
 def expm1(x: ir.Value) -> ir.Value:
@@ -78,37 +77,18 @@ def expm1(x: ir.Value) -> ir.Value:
 
     W. Kahan's form: (u - 1) x / log(u) with u = e^x rounded.
     """
-    one = _constant(x, 1.0)
-    grown = _math("exp", x)
+    one = number(x, 1.0)
+    grown = math_op("exp", x)
     less = arith.subf(grown, one)
-    corrected = arith.mulf(less, arith.divf(x, _math("log", grown)))
+    corrected = arith.mulf(less, arith.divf(x, math_op("log", grown)))
     # Far from 0 there is nothing to correct, and e^x may be 0 or infinite.
-    far = arith.cmpf(arith.CmpFPredicate.OGT, _math("absf", x), one)
-    return arith.select(_equal(grown, one), x, arith.select(far, less, corrected))
+    far = arith.cmpf(arith.CmpFPredicate.OGT, math_op("absf", x), one)
+    return arith.select(equal(grown, one), x, arith.select(far, less, corrected))
 
 
 def tanh(x: ir.Value) -> ir.Value:
     """The hyperbolic tangent of an f64, accurate near 0: (e^2x - 1) / (e^2x + 1)."""
     # It is 1 to the last bit where |x| is over 20.
-    size = arith.minimumf(_math("absf", x), _constant(x, 20.0))
+    size = arith.minimumf(math_op("absf", x), number(x, 20.0))
     grown = expm1(arith.addf(size, size))
-    return _math("copysign", arith.divf(grown, arith.addf(grown, _constant(x, 2.0))), x)
-
-
-def _equal(x: ir.Value, y: ir.Value) -> ir.Value:
-    return arith.cmpf(arith.CmpFPredicate.OEQ, x, y)
-
-
-def _polynomial(x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
-    total = _constant(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        total = arith.addf(arith.mulf(total, x), _constant(x, coefficient))
-    return total
-
-
-def _constant(like: ir.Value, value: float) -> ir.Value:
-    return arith.constant(like.type, value)
-
-
-def _math(name: str, *operands: ir.Value) -> ir.Value:
-    return ir.Operation.create(f"math.{name}", results=[operands[0].type], operands=list(operands)).results[0]
+    return math_op("copysign", arith.divf(grown, arith.addf(grown, number(x, 2.0))), x)
