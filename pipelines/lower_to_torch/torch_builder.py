@@ -5,7 +5,7 @@ Tensors are `!torch.vtensor`, `index` values become `!torch.int`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import DTYPES, DYNAMIC, dtype_name, is_tensor, shape_of
@@ -27,36 +27,32 @@ SCALAR_TYPES = {
 }
 assert SCALAR_TYPES.keys() == DTYPES.keys()
 
+_F = TypeVar("_F")
+
 Rule = Callable[["Lowered"], Any]
 RULES: dict[str, Rule] = {}
-
-
-def lowers(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule: it receives a `Lowered` and returns the new result (a list if the op has several)."""
-
-    def register(rule: Rule) -> Rule:
-        for name in names:
-            if name in RULES:
-                raise ValueError(f"two lowering rules for {name}")
-            RULES[name] = rule
-        return rule
-
-    return register
-
 
 Refusal = Callable[[Any], str | None]
 REFUSALS: dict[str, Refusal] = {}
 
 
+def lowers(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule: it receives a `Lowered` and returns the new result (a list if the op has several)."""
+    return _registers(RULES, names, "lowering rules")
+
+
 def refuses(*names: str) -> Callable[[Refusal], Refusal]:
     """Register a check: it receives an op and says why it cannot be lowered, or None if it can."""
+    return _registers(REFUSALS, names, "refusals")
 
-    def register(refusal: Refusal) -> Refusal:
+
+def _registers(table: dict[str, _F], names: tuple[str, ...], what: str) -> Callable[[_F], _F]:
+    def register(function: _F) -> _F:
         for name in names:
-            if name in REFUSALS:
-                raise ValueError(f"two refusals for {name}")
-            REFUSALS[name] = refusal
-        return refusal
+            if name in table:
+                raise ValueError(f"two {what} for {name}")
+            table[name] = function
+        return function
 
     return register
 
