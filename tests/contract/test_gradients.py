@@ -15,6 +15,7 @@ import flambeau
 from tests.contract.conftest import State
 from tests.contract.rungs import RUNGS, counted, gradients, signatures, stages, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, plain, weights_like
+from tests.programs import Same, WritesGradient
 
 
 def test_c26_all_mixes_of_requires_grad(rung: str) -> None:
@@ -259,30 +260,6 @@ def test_c35_custom_function(rung: str) -> None:
     assert_like_eager(function, plain(lambda: leaf(3), lambda: leaf(3)), backend=rung)
     x = leaf(3)
     close(gradients(strict(lambda x: Half.apply(x, torch.ones(3)), rung)(x), x)[0], torch.full((3,), 0.5), "")
-
-
-class Same(torch.autograd.Function):
-    """Returns its argument as it is, and three times the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        return g * 3
-
-
-class WritesGradient(torch.autograd.Function):
-    """Its backward works in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return x * 2
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        return g.mul_(5)
 
 
 @pytest.mark.parametrize(

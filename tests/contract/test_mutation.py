@@ -11,6 +11,7 @@ import flambeau
 from tests.contract.conftest import State
 from tests.contract.rungs import counted, interpreted, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, of_leaf, plain, weights_like
+from tests.programs import Counting
 
 
 def test_c39_plain_writes(rung: str) -> None:
@@ -220,23 +221,8 @@ def test_c43_changed_sizes_of_a_temporary(rung: str) -> None:
     assert_like_eager(function, plain(lambda: leaf(2, 3)), backend=rung)
 
 
-class _Counting(nn.Module):
-    """Counts its calls, follows a mean, and replaces a buffer by one of another size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(4))
-        self.weight = nn.Parameter(numbers(4))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls.add_(1)
-        self.mean.lerp_(x.detach().mean(0), 0.5)
-        return x * self.weight - self.mean
-
-
 def test_c45_buffers(rung: str) -> None:
-    module, reference = _Counting(), _Counting()
+    module, reference = Counting(), Counting()
     compiled = strict(module, rung)
     for _ in range(3):
         for m in (compiled, reference):

@@ -13,6 +13,7 @@ from torch import nn
 
 import flambeau
 from tests.oracle import Make, assert_like_eager, close, leaf, numbers, of_leaf, plain, weights_like
+from tests.programs import Counting, Same, WritesGradient
 
 RUNGS = ("imported", "functional", "partitioned", "cpu")
 
@@ -679,19 +680,6 @@ def test_a_write_happens_once_on_the_first_call(backend: str) -> None:
     assert x.tolist() == [2, 2, 2]
 
 
-class Counting(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(4))
-        self.weight = nn.Parameter(numbers(4))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls.add_(1)
-        self.mean.lerp_(x.detach().mean(0), 0.5)
-        return x * self.weight - self.mean
-
-
 @rungs
 def test_buffers_count_calls(backend: str) -> None:
     module, reference = Counting(), Counting()
@@ -883,30 +871,6 @@ class Marked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         return g.expand(ctx.shape) * 7
-
-
-class Same(torch.autograd.Function):
-    """Returns its argument as it is, and three times the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        return g * 3
-
-
-class WritesGradient(torch.autograd.Function):
-    """Its backward works in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return x * 2
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        return g.mul_(5)
 
 
 @rungs
