@@ -9,16 +9,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, nonnegative, rules_for, slice_bounds
+from flambeau.dialects.aten_rules import Rule, nonnegative, slice_bounds
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
+from flambeau.dialects.rules import registers
 from flambeau.dialects.types import shape_of
 
 if TYPE_CHECKING:
     from flambeau.dialects.aten_importer import AtenImporter
 
 RULES: dict[str, Rule] = {}
-imports = rules_for(RULES)
+imports = registers(RULES, "import rules")
 
 
 def _gradients(op: str, g: ir.Value, *more: ir.Value | None, **fields: Any) -> Mapping[str, ir.Value]:

@@ -6,12 +6,13 @@ list if the overload returns several). Whatever a plain `aten = ...` on an op cl
 """
 
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.ops.index import index_position
+from flambeau.dialects.rules import registers
 from flambeau.dialects.types import (
     DYNAMIC,
     element_type,
@@ -29,23 +30,8 @@ Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
 
 
-def rules_for(table: MutableMapping[str, Rule]) -> Callable[..., Callable[[Rule], Rule]]:
-    """The decorator that registers a rule in `table`, for the overloads that it names (`aten.split.Tensor`)."""
-
-    def imports(*names: str) -> Callable[[Rule], Rule]:
-        def register(rule: Rule) -> Rule:
-            for name in names:
-                if name in table:
-                    raise ValueError(f"two import rules for {name}")
-                table[name] = rule
-            return rule
-
-        return register
-
-    return imports
-
-
-imports = rules_for(RULES)
+# Takes the overloads that a rule is for: `@imports("aten.split.Tensor")`.
+imports = registers(RULES, "import rules")
 
 # What PyTorch writes for "up to the end".
 _END = sys.maxsize

@@ -342,6 +342,7 @@ _DEFAULTS: dict[str, Any] = {
     "elementwise": False,
     "conditions": (),  # operands of an elementwise op that keep their own (bool) element type
     "view": False,
+    "may_repeat": None,  # of a view: whether it may hold an element more than once
     "nondifferentiable": (),  # names of float results that carry no gradient, as PyTorch defines the op
     "without_history": (),  # names of operands, one value each, that give the results no history
 }

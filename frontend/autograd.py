@@ -197,9 +197,9 @@ class _Apply(torch.autograd.Function):
             results = [to_tensor(r) for r in results]
         visible = [i for i, r in enumerate(facts.results) if not r.saved]
         saved_results = {a.of_result for a in backward.arguments if a.role == "saved"}
-        # What eager returns as a copy of a value that it saves may be written by the caller.
+        # What eager does not save may be written by the caller, who must not be told that the backward needs it.
         returned = [
-            r.clone() if i in saved_results and facts.results[i].copy else _no_view(r)
+            r.clone() if i in saved_results and facts.results[i].may_be_written else _no_view(r)
             for i, r in enumerate(results)
         ]
         tensors = [returned[i] for i in visible if facts.results[i].dtype is not None]

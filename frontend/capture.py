@@ -9,9 +9,10 @@ random state stay as they are. What cannot be captured without guessing raises `
 # writes and requires_grad flags come out as in eager. `_GraphInterpreter` walks a Dynamo graph, `Recorder` writes a
 # `NodeRecord` on each ATen node, `_KeepWhole` keeps attention as one op, `_Trace` holds them together.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -53,6 +54,7 @@ from flambeau.frontend.fake_inputs import (
     readable_source,
 )
 from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps, kept_whole
+from flambeau.frontend.foreach import foreach, is_foreach
 from flambeau.frontend.isolation import as_current_fake_mode, isolated, thread_state_restored
 from flambeau.frontend.loops import LOOPS
 from flambeau.frontend.recorder import Recorder, TraceState
@@ -133,11 +135,17 @@ def capture_dynamo_graph(
         trace = _Trace(fake_mode, forced)
         trace.state.stack_trace = ""  # Python's stack is Dynamo's here; the user's lines are in the nodes
 
+        members: dict[int, int] = {}
+
         def run(*args: Any) -> Any:
-            return _GraphInterpreter(gm, trace).run(*(args if shared is None else shared.split(args)))
+            given = args if shared is None else shared.split(args)
+            returned = _GraphInterpreter(gm, trace).run(*given)
+            members.update(_arguments_among(returned, given) if shared is not None else {})
+            return returned
 
         captured = trace.capture(run, fakes, names, kinds)
-    captured = replace(captured, outputs=_without_repetitions(captured))
+    outputs = enumerate(_without_repetitions(captured))
+    captured = replace(captured, outputs=tuple(replace(o, is_member=members.get(i)) for i, o in outputs))
     if shared is None:
         _guard_overlaps(context, gm, captured, example_inputs)
     return captured
@@ -291,7 +299,7 @@ class _Trace:
         return CapturedGraph(
             graph_module=traced.module,
             inputs=inputs,
-            outputs=_output_records(traced, fakes),
+            outputs=_output_records(traced, fakes, self._saved_storages([*traced.values, *fakes])),
             shape_env=self.fake_mode.shape_env,
             grad_enabled=grad_enabled,
             grad_enabled_after=traced.grad_enabled_after,
@@ -340,6 +348,11 @@ class _Trace:
             raise UnsupportedGraphError(type(error).__name__, self.state.location, str(error)) from error
         self._clean(module)
         return _TracedGraph(module, inputs, returned, outputs, grad_enabled_after)
+
+    def _saved_storages(self, values: Sequence[Any]) -> set[int]:
+        """The storages that eager's autograd keeps for the backward of some values."""
+        saved = (tensor for grad_fn in _history(values) for tensor in _saved_tensors(grad_fn))
+        return {self.state.storage_number(tensor) for tensor in saved}
 
     def _clean(self, module: fx.GraphModule) -> None:
         """Drop what autograd's bookkeeping left behind (dead copies), never a write; refuse strangers' values."""
@@ -632,6 +645,8 @@ class _KeepWhole(TorchFunctionMode):
             return self._trace.attention(args, kwargs)
         if func in _DROPOUT_CALLS:
             return _dropout(func, *args, **kwargs)
+        if is_foreach(func):
+            return foreach(func, args, kwargs)
         if func in _UPSAMPLE_CALLS:
             return self._trace.upsample(func, args, kwargs)
         if func in _RECURRENT_CALLS:
@@ -717,6 +732,7 @@ class _Whole(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, emit: Callable[..., Any], what: str, *tensors: torch.Tensor | None) -> Any:
         ctx.what = what
+        ctx.save_for_backward(*(t for t in tensors if isinstance(t, torch.Tensor)))  # as eager does
         return emit(*tensors)
 
     @staticmethod
@@ -797,6 +813,16 @@ def _refuse_unseen_autograd(body: fx.GraphModule, op: str, location: Location | 
 
 def _refuse_lost_backwards(values: Sequence[Any]) -> None:
     """Refuse results whose history holds a user's autograd.Function: its forward was traced, its backward was not."""
+    for grad_fn in _history(values):
+        if isinstance(grad_fn, BackwardCFunction):
+            owner = type(grad_fn)._forward_cls  # type: ignore[attr-defined]
+            if owner is not _Whole and owner.__module__.partition(".")[0] != "torch":
+                reason = "the backward of a custom autograd.Function is seen only through torch.compile"
+                raise UnsupportedGraphError(owner.__qualname__, None, reason)
+
+
+def _history(values: Sequence[Any]) -> Iterator[Any]:
+    """The nodes of autograd's graph that values come from, each once."""
     waiting = [value.grad_fn for value in values if isinstance(value, torch.Tensor)]
     seen: set[Any] = set()
     while waiting:
@@ -804,12 +830,26 @@ def _refuse_lost_backwards(values: Sequence[Any]) -> None:
         if grad_fn is None or grad_fn in seen:
             continue
         seen.add(grad_fn)
-        if isinstance(grad_fn, BackwardCFunction):
-            owner = type(grad_fn)._forward_cls
-            if owner is not _Whole and owner.__module__.partition(".")[0] != "torch":
-                reason = "the backward of a custom autograd.Function is seen only through torch.compile"
-                raise UnsupportedGraphError(owner.__qualname__, None, reason)
+        yield grad_fn
         waiting.extend(next_fn for next_fn, _ in grad_fn.next_functions)
+
+
+def _saved_tensors(grad_fn: Any) -> Iterator[torch.Tensor]:
+    """What a node of autograd's graph keeps for its backward, except for what has been written since."""
+    for name in _saved_names(type(grad_fn)):  # type: ignore[arg-type]
+        try:
+            saved = getattr(grad_fn, name)
+        except RuntimeError:  # written since, or given up by a backward in the graph
+            continue
+        yield from (v for v in pytree.tree_leaves(saved) if isinstance(v, torch.Tensor))
+
+
+@cache
+def _saved_names(node: type) -> tuple[str, ...]:
+    """The attributes of a kind of node that hold saved values."""
+    if issubclass(node, BackwardCFunction):
+        return ("saved_tensors",)
+    return tuple(name for name in dir(node) if name.startswith("_saved_"))
 
 
 def _call_with_state(
@@ -853,7 +893,10 @@ def _node_record(node: fx.Node) -> NodeRecord:
     return record
 
 
-def _output_records(traced: _TracedGraph, fakes: Sequence[Any]) -> tuple[OutputRecord, ...]:
+def _output_records(
+    traced: _TracedGraph, fakes: Sequence[Any], saved: Container[int]
+) -> tuple[OutputRecord, ...]:
+    """`saved`: the storages that autograd keeps."""
     records = []
     for index, (value, tensor) in enumerate(zip(traced.values, traced.outputs, strict=True)):
         if tensor is None:
@@ -867,9 +910,18 @@ def _output_records(traced: _TracedGraph, fakes: Sequence[Any]) -> tuple[OutputR
                 is_input=next((k for k, fake in enumerate(fakes) if fake is value), None),
                 shares_input=_same_storage(traced.inputs, tensor),
                 shares_output=_same_storage(traced.outputs[:index], tensor),
+                saved=tensor.storage in saved,
+                viewed_again=tensor.is_view and not tensor.is_leaf and _leads_nowhere(value.grad_fn),
             )
         )
     return tuple(records)
+
+
+def _leads_nowhere(grad_fn: Any) -> bool:
+    """Whether a view's history ends in nothing: it is a view of a view made under no_grad."""
+    while grad_fn is not None and len(grad_fn.next_functions) == 1:
+        grad_fn = grad_fn.next_functions[0][0]
+    return grad_fn is None
 
 
 def _without_repetitions(captured: CapturedGraph) -> tuple[OutputRecord, ...]:
@@ -881,6 +933,12 @@ def _without_repetitions(captured: CapturedGraph) -> tuple[OutputRecord, ...]:
         earlier = first.setdefault(node, index) if record.kind == "tensor" else index
         records.append(record if earlier == index else OutputRecord(kind="repeated", value=earlier))
     return tuple(records)
+
+
+def _arguments_among(returned: Any, arguments: Sequence[Any]) -> dict[int, int]:
+    """Which flat outputs are arguments, and which ones."""
+    position = {id(a): i for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)}
+    return {i: position[id(o)] for i, o in enumerate(pytree.tree_leaves(returned)) if id(o) in position}
 
 
 def _same_storage(records: Sequence[TensorRecord | None], tensor: TensorRecord) -> tuple[int, ...]:

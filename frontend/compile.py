@@ -8,6 +8,7 @@ eager, counted.
 import itertools
 import logging
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +39,9 @@ from flambeau.frontend.execution import (
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.force_eager import forced_ops
 from flambeau.frontend.freezing import Frozen
+from flambeau.frontend.held_tensors import held_tensors
 from flambeau.frontend.importer import import_graph
+from flambeau.frontend.isolation import without_garbage_collection
 from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
 from flambeau.frontend.program_cache import Program, place_in_cache
@@ -121,11 +124,16 @@ def compile_graph(
     gm: fx.GraphModule, example_inputs: Sequence[Any], backend: Backend, options: Options
 ) -> Callable[..., Any]:
     """Compile one TorchDynamo graph for a backend; call it from inside a Dynamo backend."""
+    held = held_tensors(gm)
+    if held is not None:
+        inputs = [*example_inputs, *held.tensors()]
+        return held.appended(compile_graph(held.as_inputs(), inputs, backend, options))
     number = next(_GRAPH_NUMBERS)
     counters.add("graphs")
     journal = opened_journal(number, backend, gm, example_inputs, keeps_ir=options.check == "stages")
     try:
-        return _Compilation(gm, example_inputs, backend, options, journal).run()
+        with without_garbage_collection():
+            return _Compilation(gm, example_inputs, backend, options, journal).run()
     except BackendNotAvailableError:
         raise  # nothing is wrong with the graph: who asks for a device wants to know that it is missing
     except Exception as error:
@@ -330,6 +338,8 @@ class _Lowering:
         """Go on from values only to `@forward` and `@backward`; their facts."""
         partitioner = {"partition": f"partitioner={self.options.partitioner}"}
         self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
+        if self.options.saved_dtype == "bfloat16":
+            self.run_passes("narrow-saved,cse")
         facts = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
         refuse_lost_gradients(facts)
         return facts
@@ -428,7 +438,9 @@ class _Compilation(_Lowering):
         if self.shared is None:
             return graph
         refuse_call = partial(_refuse_call, self.options.fallback)
-        return GraphOfBases(graph, self.shared, self.gm.forward, refuse_call)
+        members = ((i, o.is_member) for i, o in enumerate(self.captured.outputs))
+        returned = {output: member for output, member in members if member is not None}
+        return GraphOfBases(graph, self.shared, returned, self.gm.forward, refuse_call)
 
     def wrapped(self, call: Call, facts: Signature) -> CompiledGraph:
         """The whole graph, from what computes the results that `facts` describes."""
@@ -473,18 +485,20 @@ class _Gradients:
         self._number, self._graph = journal.number, journal.graph
         self._folder = folder
         self._compiled: dict[tuple[frozenset[int], frozenset[int]], GradientGraph | str] = {}
+        self._compiling = threading.Lock()
         self.forgets_draws = False
 
     def __call__(self, gradients: frozenset[int], tangents: frozenset[int]) -> GradientGraph:
         """See `CompileGradients`."""
         key = gradients, tangents
-        found = self._compiled.get(key)
-        if found is None:
-            try:
-                found = self._compiled[key] = self._compile(*key)
-            except Exception as error:
-                self._compiled[key] = str(error)
-                raise SecondDerivativeError(str(error)) from error
+        with self._compiling:  # a second thread waits for what the first one compiles
+            found = self._compiled.get(key)
+            if found is None:
+                try:
+                    found = self._compiled[key] = self._compile(*key)
+                except Exception as error:
+                    self._compiled[key] = str(error)
+                    raise SecondDerivativeError(str(error)) from error
         if isinstance(found, str):
             raise SecondDerivativeError(found)
         return found

@@ -83,6 +83,8 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
     sizes = Sizes(facts.arguments, arguments)
     given = (a.host_part if isinstance(a, ResidentTensor) else a for a in arguments)
     taken = {a.untyped_storage().data_ptr() for a in given if isinstance(a, torch.Tensor)}
+    # PyTorch's autograd sees through the interpreter, and may keep a result that eager does not.
+    keeps = torch.is_grad_enabled() and any(a.requires_grad for a in facts.arguments)
     finished: list[Any] = []
     for fact, value in zip(facts.results, results, strict=True):
         if isinstance(value, ResidentTensor):
@@ -91,7 +93,7 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
             value = stays or value.tensor
         if isinstance(value, torch.Tensor):
             value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
-            if fact.copy or value.untyped_storage().data_ptr() in taken:
+            if value.untyped_storage().data_ptr() in taken or (keeps and fact.may_be_written):
                 value = value.clone()
             taken.add(value.untyped_storage().data_ptr())
         finished.append(value)

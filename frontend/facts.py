@@ -56,9 +56,10 @@ class ResultFacts:
     updates: int | None = None
     hidden: bool = False
     saved: bool = False
-    copy: bool = False
+    saved_in_eager: bool = False
     requires_grad: bool = False
     detached: bool = False
+    viewed_again: bool = False
     one_of_several: bool = False
     is_argument: int | None = None
     view_of_argument: int | None = None
@@ -67,6 +68,12 @@ class ResultFacts:
     strides: tuple[Extent, ...] | None = None
     gradient_of: int | None = None
     of_tangents: tuple[int, ...] = ()
+
+    @property
+    def may_be_written(self) -> bool:
+        """Whether the caller gets the result itself, and eager allows to write it before the backward."""
+        own = self.updates is None and self.is_argument is None and self.view is None
+        return own and not self.saved and not self.saved_in_eager
 
 
 @dataclass(frozen=True)
@@ -107,9 +114,10 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         updates=_integer(attributes, "flambeau.updates"),
         hidden="autograd.hidden" in attributes,
         saved="flambeau.saved" in attributes,
-        copy="flambeau.copy" in attributes,
+        saved_in_eager="autograd.saved" in attributes,
         requires_grad="autograd.requires_grad" in attributes,
         detached="autograd.detached" in attributes,
+        viewed_again="autograd.viewed_again" in attributes,
         one_of_several="autograd.one_of_several" in attributes,
         is_argument=_integer(attributes, "flambeau.is_argument"),
         view_of_argument=_integer(attributes, "flambeau.view_of_argument"),

@@ -16,15 +16,16 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from flambeau.dialects import aten_backward_rules, aten_rules
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, ranged, rules_for
+from flambeau.dialects.aten_rules import Rule, ranged
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
 
 RULES: ChainMap[str, Rule] = ChainMap({}, aten_backward_rules.RULES, aten_rules.RULES)
-imports = rules_for(RULES)
+imports = registers(RULES, "import rules")
 
 
 # --- Functional forms of ops that write ------------------------------------------------------------------------------
@@ -48,14 +49,19 @@ _WITHOUT_DERIVATIVE = frozenset({"aten::rrelu_with_noise"})
 
 
 def functional_form(target: Any) -> FunctionalForm | None:
-    """Find it by schema: `add_` -> `add`, `sin.out` -> `sin`, `_native_batch_norm_legit` -> `..._functional`."""
+    """Find it by schema: `add_` -> `add`, `sin.out` -> `sin`, `normal_` -> `normal_functional`."""
     schema = target._schema
     if schema.name in _WITHOUT_DERIVATIVE:
         return None
     written = [a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
     own_results = sum(1 for r in schema.returns if r.alias_info is None)
     base = schema.name.removeprefix("aten::")
-    candidates = [base.removesuffix("_"), f"{base}_functional", base, base.removesuffix("_out")]
+    candidates = [
+        base.removesuffix("_"),
+        f"{base.removesuffix('_')}_functional",
+        base,
+        base.removesuffix("_out"),
+    ]
     for name in dict.fromkeys(candidates):
         packet = getattr(torch.ops.aten, name, None)
         if packet is None:
@@ -108,6 +114,19 @@ def _linspace(importer: "Importer", start: float, end: float, steps: int, **_: A
 def _triangle_indices(importer: "Importer", row: int, col: int, offset: int = 0, **_: Any) -> ir.Value:
     make = torch.tril_indices if "tril" in str(importer.target) else torch.triu_indices
     return importer.constant(make(row, col, offset, dtype=importer.results[0].dtype))
+
+
+# --- Elementwise ops -------------------------------------------------------------------------------------------------
+
+
+@imports("prims.fma.default")
+def _fma(importer: "Importer", **factors: Any) -> ir.Value:
+    """Of TorchDynamo's making, in optimizers: eager rounds the product too."""
+    element, sizes = importer.result_type().element_type, importer.result_sizes()
+    first, second, third = (
+        importer.elementwise_operand(v, element, sizes) for v in (factors["a"], factors["b"], factors["c"])
+    )
+    return b.add(b.mul(first, second), third)
 
 
 # --- Views -----------------------------------------------------------------------------------------------------------

@@ -101,9 +101,6 @@ class Importer(AtenImporter):
         self.results: list[Any] = []
         self._entities: dict[fx.Node, Any] = {}
         self._roots: dict[int, tuple[Any, TensorRecord]] = {}
-        self._storages: dict[ir.Value, int] = {}
-        self.copies: set[int] = set()
-        """Storages that eager fills by copying another one, which are the same value here."""
         self._written = {
             storage
             for node in captured.graph_module.graph.nodes
@@ -129,12 +126,10 @@ class Importer(AtenImporter):
         function = fn.create_function("graph", types, [ir.Location.name(i.name) for i in inputs])
         block = fn.entry_block(function)
         placeholders = [n for n in self.captured.graph_module.graph.nodes if n.op == "placeholder"]
-        for node, record, argument in zip(placeholders, inputs, block.arguments, strict=True):
+        for node, argument in zip(placeholders, block.arguments, strict=True):
             self._entities[node] = (
                 Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
             )
-            if record.tensor is not None:
-                self._storages[argument] = record.tensor.storage
         with ir.InsertionPoint(block):
             self.symbols = symbols.Symbols([i.value for i in inputs], list(block.arguments))
             values, results = import_outputs(self, self.import_body(self.captured.graph_module))
@@ -265,8 +260,6 @@ class Importer(AtenImporter):
         entity = self._entities[argument] if isinstance(argument, fx.Node) else argument
         if isinstance(entity, Reference):
             loaded = b.ref_load(entity.ref)
-            if isinstance(argument, fx.Node):
-                self._storages[loaded] = argument.meta[NODE_RECORD].results[0].storage
             return b.autograd_detach(loaded) if entity.detached and self.needs_autograd else loaded
         if not isinstance(entity, ir.Value):
             raise TypeError(f"{argument} is no tensor")
@@ -384,8 +377,6 @@ class Importer(AtenImporter):
         expected = self.tensor_type(tensor.shape, tensor.dtype)
         if not compatible(value.type, expected):
             raise TypeError(f"imported as {value.type}, but the trace says {expected}")
-        if self._storages.setdefault(value, tensor.storage) != tensor.storage:
-            self.copies.add(tensor.storage)
         if self._loses_history(record, tensor):
             value = b.autograd_detach(value)
         entity = Reference(b.ref_new(value), detached=False) if tensor.storage in self._written else value
@@ -472,6 +463,8 @@ class Importer(AtenImporter):
     ) -> Any:
         """An op that writes arguments: its functional form, then a store per written argument."""
         target: Any = node.target
+        if any(isinstance(arguments[name], list | tuple) for name in written):
+            raise TypeError("it writes a list of tensors")
         form = functional_form(target)
         if form is None:
             return self._import_write_on_host(node, record, arguments, written)
@@ -500,8 +493,6 @@ class Importer(AtenImporter):
         target: Any = node.target
         reason = "it writes its arguments and has no functional form"
         places = {name: arguments[name] for name in written if arguments[name] is not None}
-        if not all(isinstance(place, fx.Node) for place in places.values()):
-            raise TypeError(f"{reason}; it writes a list of tensors")
         touched = [*record.results, *(t for p in places.values() for t in p.meta[NODE_RECORD].results)]
         if self.needs_autograd and any(t is not None and t.requires_grad for t in touched):
             raise TypeError(f"{reason}; what it writes has a gradient")

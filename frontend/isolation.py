@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Context managers that keep a trace from being noticed: one at a time, thread state and generators as before."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,6 +69,18 @@ def _without_inference_mode() -> Iterator[None]:
     grad_enabled = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(grad_enabled):
         yield
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """No search for cyclic garbage: in a process that has loaded torch a full one takes as long as a warm start."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -50,10 +50,12 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
         assert tensor is not None
         if tensor.requires_grad:
             fact["autograd.requires_grad"] = ir.UnitAttr.get()
-        if tensor.storage in importer.copies:
-            fact["flambeau.copy"] = ir.UnitAttr.get()
+        if record.saved:
+            fact["autograd.saved"] = ir.UnitAttr.get()
         if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
             fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
+        if record.viewed_again:
+            fact["autograd.hidden"] = fact["autograd.viewed_again"] = ir.UnitAttr.get()
         if tensor.one_of_several:
             fact["autograd.one_of_several"] = ir.UnitAttr.get()
         shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
@@ -91,8 +93,9 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             base = len(values)
             values.append(importer.value(root))
             facts.append({"flambeau.base": ir.UnitAttr.get()})
-            if any(tensor.requires_grad for tensor in tensors.values()):
-                facts[base]["autograd.requires_grad"] = ir.UnitAttr.get()
+            for name in ("autograd.requires_grad", "autograd.saved"):
+                if any(name in facts[position] for position in views):
+                    facts[base][name] = ir.UnitAttr.get()
         facts[base] |= layout(owner)
         for position, tensor in tensors.items():
             if position != base:

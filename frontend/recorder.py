@@ -267,6 +267,8 @@ def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> N
         reason = "a tensor is quantized"
     elif tensor.is_complex() or tensor.is_neg():
         reason = "complex numbers are not supported"
+    elif tensor.device.type not in ("cpu", "cuda"):
+        reason = f"a tensor is on the device {tensor.device.type}; cpu and cuda are known"
     if reason is not None:
         raise UnsupportedGraphError(op, location, reason)
 

@@ -17,12 +17,13 @@ from flambeau.frontend.signature import CapturedGraph, TensorRecord
 
 @dataclass(frozen=True)
 class Member:
-    """An argument that lies in a base: its position among the arguments, and its place in the base."""
+    """An argument that lies in a base: its position among the arguments, its place, and whether it is the base."""
 
     position: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
+    is_base: bool
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Group:
         for member in self.members:
             tensor = arguments[member.position]
             alike = alike and _base(tensor) is base and tensor.dtype == base.dtype
+            alike = alike and (tensor is base) == member.is_base
             alike = alike and (tensor.stride(), tensor.storage_offset()) == (member.stride, member.offset)
         return base if alike else None
 
@@ -69,7 +71,7 @@ class SharedMemory:
         return list(given.values())
 
     def split(self, merged: Sequence[Any]) -> list[Any]:
-        """The arguments again, members as views of their bases."""
+        """The arguments again: members are bases or views of them."""
         dropped = {m.position for group in self.groups for m in group.members[1:]}
         remaining = iter(merged)
         count = len(merged) + len(dropped)
@@ -79,6 +81,9 @@ class SharedMemory:
             assert base is not None
             with torch.enable_grad():  # the caller made them before this graph, whatever its grad mode
                 for member in group.members:
+                    if member.is_base:
+                        arguments[member.position] = base
+                        continue
                     arguments[member.position] = base.as_strided(member.size, member.stride, member.offset)
         return arguments
 
@@ -126,7 +131,7 @@ def _group(tensors: Sequence[torch.Tensor], positions: Sequence[int]) -> Group |
     if any(type(t.storage_offset()) is not int or t.is_inference() for t in (*tensors, base)):
         return None
     members = tuple(
-        Member(p, tuple(t.shape), tuple(t.stride()), int(t.storage_offset()))
+        Member(p, tuple(t.shape), tuple(t.stride()), int(t.storage_offset()), t is base)
         for p, t in zip(positions, tensors, strict=True)
     )
     group = Group(members, tuple(base.shape), base.requires_grad)

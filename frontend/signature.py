@@ -7,6 +7,7 @@ Goes in: nothing (these are declarations). Comes out: the record types that the 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,13 +108,18 @@ class OutputRecord:
     `value` is the constant of a "constant", the number of a "symint", or the position of the earlier output that a
     "repeated" one is (the same object; only in TorchDynamo's graphs). For a tensor: `is_input` is the input that the
     output is (the same object), `shares_input` the inputs whose storage it shares, `shares_output` the earlier outputs
-    whose storage it shares.
+    whose storage it shares. `saved`: eager's autograd keeps its storage for the backward. `viewed_again`: it is a view
+    of a view made under no_grad, where its history ends. `is_member`: where bases took
+    the place of the caller's arguments, the one of these that the output is.
     """
 
     kind: Literal["tensor", "symint", "constant", "repeated"]
     value: Any = None
     tensor: TensorRecord | None = None
     is_input: int | None = None
+    is_member: int | None = None
+    saved: bool = False
+    viewed_again: bool = False
     shares_input: tuple[int, ...] = ()
     shares_output: tuple[int, ...] = ()
 
@@ -161,6 +167,7 @@ def location_in_trace(stack_trace: str) -> Location | None:
     return next((frame for frame in reversed(frames) if not is_torch_file(frame[0])), None)
 
 
+@cache
 def is_torch_file(filename: str) -> bool:
     """Whether a source file belongs to torch (or has no place on disk, as generated code)."""
     return filename.startswith("<") or _TORCH_FOLDER in Path(filename).parents

@@ -5,7 +5,7 @@ Around the compiled functions it draws the random seed, copies updates back into
 and restores layouts and requires_grad flags: all from the facts in the signature.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -129,8 +129,10 @@ class CompiledGraph:
                 value = base.as_strided(
                     sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
                 )
-                if fact.one_of_several:
-                    _set_creation_meta(value, CreationMeta.MULTI_OUTPUT_NODE)
+            if fact.viewed_again:
+                value = value.as_strided(value.shape, value.stride())
+            if fact.one_of_several:
+                _set_creation_meta(value, CreationMeta.MULTI_OUTPUT_NODE)
         if fact.detached or (value.requires_grad and not fact.requires_grad):
             return value.detach()
         return value.requires_grad_() if fact.hidden and not value.requires_grad else value
@@ -139,25 +141,30 @@ class CompiledGraph:
 class GraphOfBases:
     """What TorchDynamo calls where arguments share memory that is written: `graph` takes their bases instead.
 
-    `eager` and `refuse_call` as for CompiledGraph.
+    `returned`: which outputs are arguments, by position. `eager` and `refuse_call` as for CompiledGraph.
     """
 
     def __init__(
         self,
         graph: Callable[..., list[Any]],
         shared: SharedMemory,
+        returned: Mapping[int, int],
         eager: Callable[..., Any],
         refuse_call: Callable[[str], None],
     ):
         self._graph = graph
         self._shared = shared
+        self._returned = returned
         self._eager = eager
         self._refuse_call = refuse_call
 
     def __call__(self, *arguments: Any) -> list[Any]:
         merged = self._shared.merged(arguments)
         if merged is not None:
-            return self._graph(*merged)
+            outputs = self._graph(*merged)
+            for position, argument in self._returned.items():
+                outputs[position] = arguments[argument]
+            return outputs
         self._refuse_call(
             "what shares memory that is written lies in memory otherwise than it was compiled for"
         )

@@ -73,6 +73,9 @@ class ExpandOp(FlambeauOp, name="expand"):
         g = b.sum(g, [*added, *repeated], bool(repeated))
         return {"x": b.squeeze(g, added) if added and repeated else g}
 
+    def may_repeat(op):
+        return True
+
     def scatter(op, base, part):
         # Eager allows writes only where nothing is repeated; then the first of each added or repeated dim is the part.
         added, repeated = _broadcast_dims(base, part)
@@ -604,6 +607,14 @@ class AsStridedOp(FlambeauOp, name="as_strided"):
         elements = b.view(op.x, [prod(shape_of(op.x))])
         return b.index(elements, [_strided_positions(op)], [0])
 
+    def may_repeat(op):
+        reach = 1  # of the dims so far, in elements
+        for stride, size in sorted(zip(op.stride, op.size, strict=True)):
+            if size > 1 and stride < reach:
+                return True
+            reach += (size - 1) * stride
+        return False
+
     def scatter(op, base, part):
         return b.as_strided_scatter(base, part, op.size, op.stride, op.storage_offset)
 
@@ -660,9 +671,10 @@ class UnfoldOp(FlambeauOp, name="unfold"):
     def decompose(op):
         return _windows(op, op.x)
 
+    def may_repeat(op):
+        return op.size > op.step
+
     def scatter(op, base, part):
-        if op.size > op.step:
-            raise ValueError("cannot write to windows that overlap")
         # The windows in place, then joined; what lies between and after them is kept.
         rank = len(shape_of(base))
         positions = _window_positions(op, base)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.dialects import aten_rules
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, ranged, rules_for
+from flambeau.dialects.aten_rules import Rule, ranged
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float, shape_of
 
 if TYPE_CHECKING:
     from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter
 
 RULES: ChainMap[str, Rule] = ChainMap({}, aten_rules.RULES)
-imports = rules_for(RULES)
+imports = registers(RULES, "import rules")
 
 
 @imports("prims.squeeze.default")

@@ -5,9 +5,10 @@ Tensors are `!torch.vtensor`, `index` values become `!torch.int`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.rules import registers
 from flambeau.dialects.types import DTYPES, DYNAMIC, dtype_name, is_tensor, shape_of
 
 # torch.dtype numbers, as `torch.constant.int` arguments carry them (c10/core/ScalarType.h).
@@ -27,8 +28,6 @@ SCALAR_TYPES = {
 }
 assert SCALAR_TYPES.keys() == DTYPES.keys()
 
-_F = TypeVar("_F")
-
 Rule = Callable[["Lowered"], Any]
 RULES: dict[str, Rule] = {}
 
@@ -36,25 +35,11 @@ Refusal = Callable[[Any], str | None]
 REFUSALS: dict[str, Refusal] = {}
 
 
-def lowers(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule: it receives a `Lowered` and returns the new result (a list if the op has several)."""
-    return _registers(RULES, names, "lowering rules")
+# A rule receives a `Lowered` and returns the new result (a list if the op has several).
+lowers = registers(RULES, "lowering rules")
 
-
-def refuses(*names: str) -> Callable[[Refusal], Refusal]:
-    """Register a check: it receives an op and says why it cannot be lowered, or None if it can."""
-    return _registers(REFUSALS, names, "refusals")
-
-
-def _registers(table: dict[str, _F], names: tuple[str, ...], what: str) -> Callable[[_F], _F]:
-    def register(function: _F) -> _F:
-        for name in names:
-            if name in table:
-                raise ValueError(f"two {what} for {name}")
-            table[name] = function
-        return function
-
-    return register
+# A check receives an op and says why it cannot be lowered, or None if it can.
+refuses = registers(REFUSALS, "refusals")
 
 
 class Lowered:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """compile(), torch.compile by name, options, fallbacks, errors, dumps, threads, backends of one's own."""
 
+import gc
 import json
 import os
 import subprocess
@@ -260,6 +261,7 @@ def test_a_failed_compilation_leaves_nothing_behind() -> None:
     with pytest.raises(BackendCompilerFailed, match="--no-such-flag") as caught:
         flambeau.compile(double, options={**STRICT, "iree_flags": ["--no-such-flag"]})(x)
     assert "flambeau_cpu" in str(caught.value)
+    assert gc.isenabled()
     close(flambeau.compile(double, options=STRICT)(x), double(x), "afterwards")
 
 

@@ -12,8 +12,11 @@ from torch import fx
 
 from flambeau.frontend.compile import CompilationError, compile_graph
 from flambeau.frontend.options import Options
+from flambeau.frontend.signature import UnsupportedGraphError
+from flambeau.pipelines.errors import PassError, UnsupportedOpError
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.counters import counters
+from flambeau.runtime.errors import CompileError
 from tests.oracle import (
     FLOOR,
     KINDS,
@@ -40,6 +43,9 @@ LOST = "depends on nothing that could receive it"
 """Why graphs are refused to which eager gives a history that no gradient comes through (`x.zero_()`). The rungs without
 a backward of ours do not notice."""
 
+REFUSALS = (UnsupportedGraphError, UnsupportedOpError, CompileError)
+"""What says that a graph is not supported, and why. All else that is raised is a fault."""
+
 WITHOUT_BACKWARD = ("imported", "functional")
 
 NO_COMPILER = "dynamo"
@@ -62,10 +68,6 @@ class Verdict:
 
     outcome: Outcome
     reason: str = ""
-
-
-class RefusedLater(Exception):
-    """The backward raises, where eager's does not: an output that is saved for it was written since."""
 
 
 class NotUsable(Exception):
@@ -162,10 +164,10 @@ class _Check:
     def verdict(self, rung: str) -> Verdict:
         try:
             wrong = self.differences(rung)
-        except (CompilationError, RefusedLater) as error:
-            cause = error.__cause__ or error
-            return Verdict(Outcome.REFUSED, f"{type(cause).__name__}: {one_line(cause)}")
-        except Exception as error:  # noqa: BLE001  (a finding)
+        except Exception as error:  # noqa: BLE001  (a refusal, or a finding)
+            cause = _refusal(error)
+            if cause is not None:
+                return Verdict(Outcome.REFUSED, f"{type(cause).__name__}: {one_line(cause)}")
             return Verdict(Outcome.RAISES, f"{type(error).__name__}: {one_line(error)}")
         if not wrong:
             return Verdict(Outcome.AGREES)
@@ -205,11 +207,24 @@ class _Check:
         return []
 
 
+def _refusal(error: Exception) -> Exception | None:
+    """The reason for which a graph or a call is refused on purpose; None for any other error."""
+    if not isinstance(error, CompilationError):
+        return None
+    cause = error.__cause__
+    if isinstance(cause, PassError):
+        cause = cause.__cause__
+    if cause is None:
+        return error  # a call that compiled code does not cover
+    return cause if isinstance(cause, REFUSALS) else None
+
+
 def compare_runs(found: Observation, expected: Observation, text: str) -> _Differences:
     """Everything that the oracle sees of the program with this text, but for writes through `.data`: it counts none."""
     differences = _Differences()
     if found.refusal is not None:
-        raise RefusedLater(one_line(found.refusal)) from found.refusal
+        differences.certain.append(f"the backward, or a write before it, raises: {one_line(found.refusal)}")
+        return differences
     if found.structure != expected.structure:
         differences.certain.append("containers or constants differ")
         return differences
