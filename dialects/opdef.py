@@ -216,7 +216,7 @@ class Recompute(Enum):
     """Whether a backward may compute the op's results again instead of keeping them."""
 
     CHEAP = "cheap"  # pointwise, views, small reductions: fuses, recompute freely
-    COSTLY = "costly"  # matmul, convolution, sort: keep the result
+    COSTLY = "costly"  # matmul, convolution, sort, softmax: keep the result
     NEVER = "never"  # effects, or results that another run would not reproduce
 
 

@@ -911,14 +911,21 @@ def _output_records(
                 shares_input=_same_storage(traced.inputs, tensor),
                 shares_output=_same_storage(traced.outputs[:index], tensor),
                 saved=tensor.storage in saved,
-                viewed_again=tensor.is_view and not tensor.is_leaf and _leads_nowhere(value.grad_fn),
+                viewed_again=tensor.is_view and not tensor.is_leaf and _is_view_without_history(value),
             )
         )
     return tuple(records)
 
 
+def _is_view_without_history(view: torch.Tensor) -> bool:
+    """Whether a view's history ends in nothing, unlike its base's: it is a view of a view made under no_grad."""
+    base = view._base
+    assert base is not None
+    return _leads_nowhere(view.grad_fn) and (base.is_leaf or not _leads_nowhere(base.grad_fn))
+
+
 def _leads_nowhere(grad_fn: Any) -> bool:
-    """Whether a view's history ends in nothing: it is a view of a view made under no_grad."""
+    """Whether a history ends in nothing."""
     while grad_fn is not None and len(grad_fn.next_functions) == 1:
         grad_fn = grad_fn.next_functions[0][0]
     return grad_fn is None

@@ -336,18 +336,24 @@ class _Lowering:
 
     def partition(self) -> dict[str, Signature]:
         """Go on from values only to `@forward` and `@backward`; their facts."""
-        partitioner = {"partition": f"partitioner={self.options.partitioner}"}
-        self.run_passes(stage_passes("partitioned" if self.differentiates() else "forward", partitioner))
-        if self.options.saved_dtype == "bfloat16":
-            self.run_passes("narrow-saved,cse")
+        if self.differentiates():
+            instead = {"partition": self.options.partition_passes}
+            self.run_passes(stage_passes("partitioned", instead))
+            if not {"forward", "backward"} >= functions_by_name(self.module).keys():
+                reason = f"the pipeline {self.options.partitioner!r} leaves no @forward and @backward"
+                raise UnsupportedGraphError("partitioner", None, reason)
+        else:
+            self.run_passes(stage_passes("forward"))
+        if self.options.saved_dtype != "unchanged":
+            self.run_passes(f"narrow-saved{{dtype={self.options.saved_dtype}}},cse")
         facts = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
         refuse_lost_gradients(facts)
         return facts
 
     def split(self) -> tuple[Any, dict[str, int]]:
         """Take what runs on the host out of the module; that part, and how many ops run where."""
-        options = {"split": f"min-block-size={self.options.min_block_size}"}
-        self.run_passes(stage_passes("split", options))
+        instead = {"split": f"split{{min-block-size={self.options.min_block_size}}}"}
+        self.run_passes(stage_passes("split", instead))
         host = take_host_part(self.module)
         return host, self.ops_counted(host, self.module)
 
@@ -508,7 +514,7 @@ class _Gradients:
             raise UnsupportedGraphError("a random op", None, "its draw on the host cannot be repeated")
         counters.add("graphs.gradients")
         module = _parsed(self._source)
-        kept = f"gradients='{_semicolons(gradients)}' tangents='{_semicolons(tangents)}'"
+        kept = f"keep-gradients{{gradients='{_semicolons(gradients)}' tangents='{_semicolons(tangents)}'}}"
         run_pipeline(module, stage_passes("functional"))
         run_pipeline(module, stage_passes("gradients", {"keep-gradients": kept}))
         journal = Journal(self._number, self._backend, self._graph, (), keeps_ir=False)

@@ -245,7 +245,8 @@ def refuse_lost_gradients(facts: dict[str, Signature]) -> None:
     backward = facts["backward"].arguments if "backward" in facts else ()
     known = {a.of_result for a in backward if a.role == "tangent"}
     for index, fact in enumerate(forward.results):
-        own = fact.view is None and fact.is_argument is None and fact.updates is None and not fact.hidden
-        if own and fact.requires_grad and index not in known:
+        given = fact.view_of_argument is not None or fact.is_argument is not None or fact.updates is not None
+        owner = index if fact.view_of_result is None else fact.view_of_result
+        if fact.requires_grad and not given and not fact.hidden and owner not in known:
             reason = f"output {fact.output} requires a gradient in eager, but depends on nothing that could receive it"
             raise UnsupportedGraphError("output", None, reason)

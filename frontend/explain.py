@@ -6,7 +6,7 @@ It is read off the journals that the compilations leave.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from traceback import extract_tb
@@ -45,7 +45,8 @@ from flambeau.frontend.signature import is_torch_file, plain_source, user_locati
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
 from flambeau.pipelines.errors import made_by_autodiff, source_line
-from flambeau.pipelines.partitioners import is_free
+from flambeau.pipelines.joint import Joint
+from flambeau.pipelines.recompute import Bans, Recomputation, is_free
 from flambeau.pipelines.walk import operations
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend, lookup_backend
@@ -87,7 +88,7 @@ def explain(
                     used = replace(record, compile_fn=_compile_nothing)
             with collect_journals() as journals:
                 compiled = compile_graph(gm, example_inputs, used, wanted)
-            graphs.append(_explain_graph(journals[0], record))
+            graphs.append(_explain_graph(journals[0], record, wanted.partitioner))
             return compiled if mode is None else _on_fakes(gm, mode)
 
         compiled = torch.compile(  # type: ignore[call-overload]
@@ -184,13 +185,14 @@ _OWN_FOLDER = Path(__file__).parent
 # --- From a journal --------------------------------------------------------------------------------------------------
 
 
-def _explain_graph(journal: Journal, backend: Backend) -> GraphExplanation:
+def _explain_graph(journal: Journal, backend: Backend, partitioner: str) -> GraphExplanation:
     module = _partitioned(journal)
     halves = _halves(module)
     split = _split(journal) or module
     on_host = list(host_functions.ops_on_host(split)) if split is not None else []
     results = _results_without_values(journal, module)
     artefact = journal.artefact
+    reasons = _reasons(journal) if partitioner == "min-cut" and "backward" in halves else _NO_REASONS
     return GraphExplanation(
         number=journal.number,
         source=_graph_source(journal.graph),
@@ -198,8 +200,8 @@ def _explain_graph(journal: Journal, backend: Backend) -> GraphExplanation:
         failure=_first_paragraph(str(journal.failure)) if journal.failure is not None else "",
         native=_native(split),
         host=_host(on_host),
-        saved=_saved(journal, halves, results),
-        recomputed=_recomputed(halves),
+        saved=_saved(journal, halves, results, reasons),
+        recomputed=_recomputed(halves, reasons),
         target=artefact.target if artefact else backend.target,
         flags=artefact.flags if artefact else backend.flags,
         rung=artefact.rung if artefact else "",
@@ -211,12 +213,12 @@ def _explain_graph(journal: Journal, backend: Backend) -> GraphExplanation:
 
 
 def _partitioned(journal: Journal) -> ir.Module | None:
-    """The IR after the partition and the clean-up that follows it; before, if the graph did not come so far."""
+    """The IR after the partition and what belongs to it; before, if the graph did not come so far."""
     names = [stage.name for stage in journal.stages]
     if "partition" not in names:
         return journal.stages[-1].module() if journal.stages else None
     index = len(names) - 1 - names[::-1].index("partition")
-    if names[index + 1 : index + 2] == ["cse"]:
+    while names[index + 1 : index + 2] in (["cse"], ["narrow-saved"]):
         index += 1
     return journal.stages[index].module()
 
@@ -260,19 +262,54 @@ def _host(on_host: Sequence[host_functions.HostOp]) -> tuple[OpOnHost, ...]:
     return tuple(OpOnHost(*key, count) for key, count in found.items())
 
 
-def _recomputed(halves: Mapping[str, Any]) -> tuple[Recomputed, ...]:
+@dataclass(frozen=True)
+class _Reasons:
+    """Why results of forward ops are saved, and why ops are computed again: by name and location of the op."""
+
+    saved: Mapping[tuple[str, str], str]
+    again: Mapping[tuple[str, str], str]
+
+
+_NO_REASONS = _Reasons({}, {})
+
+
+def _reasons(journal: Journal) -> _Reasons:
+    """What the minimum cut went by, read off the joint function."""
+    names = [stage.name for stage in journal.stages]
+    module = journal.stages[names.index("partition") - 1].module()
+    with module.context, ir.Location.unknown():
+        (function,) = (f for f in fn.functions(module) if not fn.is_private(f))
+        facts = Recomputation(Joint(function))
+        banned = facts.banned(Bans())
+        saved, again = {}, {}
+        for n, op in enumerate(facts.joint.operations):
+            key = op.name, str(op.location)
+            saved[key] = banned.get(n, "less than what it is computed from")
+            again[key] = "not in the budget" if n in banned else "cheap"
+            if any(result in facts.joint.checkpoints.again for result in op.results):
+                again[key] = "checkpointed"
+    return _Reasons(saved, again)
+
+
+def _recomputed(halves: Mapping[str, Any], reasons: _Reasons) -> tuple[Recomputed, ...]:
     """Ops in the backward that stand there for themselves, not as part of some op's derivative."""
     if "backward" not in halves:
         return ()
-    found = Counter(
-        (op.name, source_line(op.location))
-        for op in _computing(halves["backward"])
-        if not made_by_autodiff(op.location) and not is_free(op)
+    counts, sizes = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
+    for op in _computing(halves["backward"]):
+        if not made_by_autodiff(op.location) and not is_free(op):
+            key = op.name, source_line(op.location), reasons.again.get((op.name, str(op.location)), "")
+            counts[key] += 1
+            tensors = [_by_type(result.type) for result in op.results]
+            sizes[key] += sum(t.nbytes for t in tensors if t is not None)
+    return tuple(
+        Recomputed(name, at, counts[key], sizes[key], why) for key in counts for name, at, why in [key]
     )
-    return tuple(Recomputed(*key, count) for key, count in found.items())
 
 
-def _saved(journal: Journal, halves: Mapping[str, Any], results: Sequence[Any]) -> tuple[SavedValue, ...]:
+def _saved(
+    journal: Journal, halves: Mapping[str, Any], results: Sequence[Any], reasons: _Reasons
+) -> tuple[SavedValue, ...]:
     if "backward" not in halves:
         return ()
     forward, backward = (read_signature(halves[name]) for name in ("forward", "backward"))
@@ -295,7 +332,8 @@ def _saved(journal: Journal, halves: Mapping[str, Any], results: Sequence[Any]) 
             name = "" if isinstance(value, ir.BlockArgument) else value.owner.name
             shape, size = _measured(results[argument.of_result] if results else None)
             kind: Literal["computed", "output"] = "computed" if fact.saved else "output"
-            found.append(SavedValue(kind, name, shape, dtype, size, where))
+            key = (name, "" if isinstance(value, ir.BlockArgument) else str(value.owner.location))
+            found.append(SavedValue(kind, name, shape, dtype, size, where, reasons.saved.get(key, "")))
     return tuple(found)
 
 

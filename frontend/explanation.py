@@ -56,6 +56,7 @@ class SavedValue:
 
     kind: "computed" by the forward and kept for the backward alone; an "output", which exists anyway; or an "argument",
     kept as the caller's own tensor. `shape` and `bytes` are those of the explained call; None: known at run time only.
+    reason: why it is not computed again; "" where the partitioner does not weigh that, as for arguments.
     """
 
     kind: Literal["computed", "output", "argument"]
@@ -64,15 +65,22 @@ class SavedValue:
     dtype: str
     bytes: int | None
     source: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """An op of the forward that the backward computes again, instead of taking over its result."""
+    """An op of the forward that the backward computes again, instead of taking over its result.
+
+    bytes: of the results, as far as their sizes are static. reason: "cheap", "checkpointed" (the user wants it), "not
+    in the budget" (`activation_memory_budget`), or "" where the partitioner does not weigh that.
+    """
 
     name: str
     source: str
     count: int
+    bytes: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -195,10 +203,15 @@ def _render(graph: GraphExplanation) -> Iterator[Any]:
             )
         )
         largest = sorted(kept, key=lambda v: -(v.bytes or 0))
-        table = [(readable_bytes(v.bytes), _tensor(v), _short(v.name), _near(v.source)) for v in largest]
+        table = [
+            (readable_bytes(v.bytes), _tensor(v), _short(v.name), _near(v.source), v.reason) for v in largest
+        ]
         if table:
             rows.append(("", _grid(table)))
-    again = [(f"{r.count}x", _short(r.name), _near(r.source)) for r in graph.recomputed]
+    again = [
+        (f"{r.count}x", _short(r.name), readable_bytes(r.bytes), _near(r.source), r.reason)
+        for r in graph.recomputed
+    ]
     if graph.saved or again:
         rows.append(("computed again", _grid(again) if again else "nothing"))
     target = " ".join(filter(None, (graph.target, graph.rung and f"(rung {graph.rung})", *graph.flags)))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 import torch
 from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -25,6 +26,7 @@ from flambeau.dialects.dialect import RefType
 from flambeau.dialects.opdef import OPS, VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
 from flambeau.frontend import symbols
+from flambeau.frontend.checkpointed_regions import CheckpointedRegions
 from flambeau.frontend.control_flow import import_cond
 from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps
 from flambeau.frontend.host_call import import_host_call
@@ -80,7 +82,7 @@ _OVERWRITES = (
     torch.ops.aten.copy_.default,
     *(torch.ops.aten.fill_.Scalar, torch.ops.aten.fill_.Tensor, torch.ops.aten.zero_.default),
 )
-"""Writes that use nothing of what was there."""
+"""Writes that use nothing of what was there. Random numbers do neither."""
 
 _SIZE_CHECKS = (
     torch.ops.aten._assert_scalar.default,
@@ -114,6 +116,7 @@ class Importer(AtenImporter):
         self.needs_autograd = grad_somewhere and any(
             i.tensor is not None and i.tensor.requires_grad for i in captured.inputs
         )
+        self._regions = CheckpointedRegions(nodes if self.needs_autograd else ())
 
     # --- The function ------------------------------------------------------------------------------------------------
 
@@ -144,8 +147,8 @@ class Importer(AtenImporter):
                     self._entities[node] = self._import_node(node)
             elif node.op == "get_attr":
                 self._entities[node] = self._constant(node)
-        output: fx.Node = node
-        return output
+        self.node = node  # which reads what is returned
+        return self.node
 
     def _refuse_overlapping_writes(self) -> None:
         inputs = self.captured.inputs
@@ -256,13 +259,17 @@ class Importer(AtenImporter):
         self.symbols, self.needs_autograd, self.node, self.target, self.results = outside
 
     def value(self, argument: Any) -> ir.Value:
-        """The tensor value of a node, read now if its storage is written."""
+        """The tensor value of a node, read now if its storage is written, as the region of the current node sees it."""
         entity = self._entities[argument] if isinstance(argument, fx.Node) else argument
         if isinstance(entity, Reference):
             loaded = b.ref_load(entity.ref)
-            return b.autograd_detach(loaded) if entity.detached and self.needs_autograd else loaded
+            if entity.detached and self.needs_autograd:
+                loaded = b.autograd_detach(loaded)
+            return self._regions.read(loaded, self.node)
         if not isinstance(entity, ir.Value):
             raise TypeError(f"{argument} is no tensor")
+        if isinstance(argument, fx.Node):
+            return self._regions.enter(entity, argument, self.node)
         return entity
 
     def _constant(self, node: fx.Node) -> Any:
@@ -379,6 +386,7 @@ class Importer(AtenImporter):
             raise TypeError(f"imported as {value.type}, but the trace says {expected}")
         if self._loses_history(record, tensor):
             value = b.autograd_detach(value)
+        value = self._regions.keep(value, self.node)
         entity = Reference(b.ref_new(value), detached=False) if tensor.storage in self._written else value
         self._roots.setdefault(tensor.storage, (entity, tensor))
         return entity
@@ -545,7 +553,9 @@ class Importer(AtenImporter):
             new = b.expand(new, self.sizes(written.meta["val"].shape))
         hidden = self.needs_autograd and (place.detached or not record.grad_enabled)
         whole = getattr(place.ref.owner, "name", "") != "flambeau.ref_view"
-        if self.needs_autograd and gets_history and not hidden and whole and self.node.target in _OVERWRITES:
+        target: Any = self.node.target
+        overwrites = target in _OVERWRITES or torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+        if self.needs_autograd and gets_history and not hidden and whole and overwrites:
             # What is overwritten keeps its place in the history: its gradient is zeros, which is not none.
             old = b.ref_load(place.ref)
             new = b.where(b.full_like(old, True, ir.IntegerType.get_signless(1)), new, old)
@@ -584,7 +594,7 @@ class Importer(AtenImporter):
             for n in self.node.all_input_nodes
             if isinstance(n.meta.get("val"), FakeTensor)
         )
-        with mode, torch.no_grad():
+        with mode, enable_python_dispatcher(), torch.no_grad():
             return overload(*positional, **keyword)
 
     def compute_element(self, cls: Any, operands: Mapping[str, Any]) -> ir.Type:
@@ -631,7 +641,12 @@ class Importer(AtenImporter):
         equal = same_static_sizes(value, sizes) or (
             shape is not None and _same_expressions(shape, self.results[0].shape)
         )
-        return value if equal else b.expand(value, list(sizes))
+        if equal:
+            return value
+        known = [] if shape is None else self.sizes(shape)
+        if any(isinstance(k, int) and s == DYNAMIC for k, s in zip(known, shape_of(value), strict=False)):
+            value = b.view(value, known)  # `x[n : n + 1]`: what is expanded must be seen to be 1
+        return b.expand(value, list(sizes))
 
     # --- Outputs -----------------------------------------------------------------------------------------------------
 

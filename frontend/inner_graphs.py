@@ -42,10 +42,12 @@ def import_body(
     returned: Sequence[fx.Node],
     *,
     differentiated: bool = False,
+    gradients_of: Sequence[fx.Node] = (),
 ) -> tuple[str, list[ir.Type]]:
     """An inner graph as a private function: its name, which starts with `name`, and the types of what it returns.
 
     `given`: what its placeholders stand for, outside. `differentiated`: a pass will derive its derivative.
+    `gradients_of`: the values whose gradients it returns, if it is a backward; autograd casts these to their dtypes.
     """
     placeholders = [n for n in body.graph.nodes if n.op == "placeholder"]
     arguments = [p for p, g in zip(placeholders, given, strict=True) if is_value(g)]
@@ -56,6 +58,8 @@ def import_body(
     with importer.inner_function(name, arguments, written, differentiated=differentiated) as function:
         importer.import_body(body)
         values = [operand_value(importer, r) for r in returned]
+        for index, node in enumerate(gradients_of):
+            values[index] = b.cast(values[index], importer.dtype(node.meta["val"].dtype))
         ir.Operation.create("func.return", operands=values)
     fn.set_signature(function, [{} for _ in arguments], [{} for _ in values])
     return function.name.value, [v.type for v in values]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flambeau.frontend.force_eager import forced_ops
-from flambeau.pipelines.partitioners import PARTITIONERS
-from flambeau.pipelines.registry import unknown_choice
+from flambeau.pipelines.partition import Partition
+from flambeau.pipelines.partitioners import PARTITIONERS, partitioner_name
+from flambeau.pipelines.registry import PipelineError, load_passes, parse_pipeline, pass_text, unknown_choice
 from flambeau.runtime.artefact_cache import cache_max_bytes
 
 MODES = ("default", "max-autotune")
@@ -21,8 +22,10 @@ class Options:
     """What may be asked of a compilation. Field names are the keys of `options=`.
 
     fallback: what happens to a graph that cannot be compiled: run it in eager, counted and warned about, or raise.
-    partitioner: which forward values are saved for the backward: "default", "min-cut", or a name given to
-    `flambeau.pipelines.partitioners.register_partitioner`.
+    partitioner: which forward values are saved for the backward: "min-cut", "save-all", a name given to
+        `flambeau.pipelines.partitioners.register_partitioner`, a function as that takes it, or pipeline text in place
+        of the pass `partition`.
+    activation_memory_budget: from 1, where "min-cut" computes cheap ops again, to 0, where it does so with all it can.
     dump: a folder; the IR of each graph is written there after every pass, as `<graph>/<NN>_<pass>.mlir`.
     pipeline: pipeline text that takes the place of the backend's own lowering.
     iree_flags: more flags for IREE's compiler; they win over the backend's.
@@ -30,12 +33,16 @@ class Options:
     check: "stages" runs the first call at every stage too, and names the first pass that makes it differ from eager.
     force_eager: names of ops that PyTorch runs, on the host: its own (`aten.gelu`) or the dialect's (`flambeau.gelu`).
     min_block_size: between ops on the host, fewer ops than this are left there too.
+    saved_dtype: "bfloat16" or "float16" keeps float32 values that are saved for the backward in half the memory.
+        Gradients get its rounding errors (2^-9, 2^-12 of a value), and in float16 what is beyond 65504 is infinite;
+        outputs stay as they are.
     freezing: in inference, parameters and buffers are copied to a device with memory of its own once. A write that
         PyTorch does not count (`_version`: writes through `.data` or numpy are not) is not seen.
     """
 
     fallback: Literal["eager", "error"] = "eager"
-    partitioner: str = "default"
+    partitioner: str = "min-cut"
+    activation_memory_budget: float = 1.0
     dump: Path | None = None
     pipeline: str | None = None
     iree_flags: tuple[str, ...] = ()
@@ -43,7 +50,17 @@ class Options:
     check: Literal["nothing", "stages"] = "nothing"
     force_eager: tuple[str, ...] = ()
     min_block_size: int = 3
+    saved_dtype: Literal["unchanged", "bfloat16", "float16"] = "unchanged"
     freezing: bool = False
+
+    @property
+    def partition_passes(self) -> str:
+        """What takes a joint function apart, as pipeline text. PipelineError if partitioner and budget do not match."""
+        if self.partitioner in PARTITIONERS:
+            return pass_text(Partition(self.partitioner, self.activation_memory_budget))
+        if self.activation_memory_budget != 1:
+            raise PipelineError("activation_memory_budget: pipeline text has its own, partition{...} in it")
+        return self.partitioner
 
 
 def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None) -> Options:
@@ -65,12 +82,18 @@ def read_options(given: Mapping[str, Any] | None = None, mode: str | None = None
         values[name] = _checked(name, hints[name], value)
     options = Options(**values)
     forced_ops(options.force_eager)  # refuses names of no ops
+    options.partition_passes  # noqa: B018 - refuses a budget that is none
     return options
 
 
 def _from_text(kind: Any, text: str) -> Any:
     if kind is int and text.isdecimal():
         return int(text)
+    if kind is float:
+        try:
+            return float(text)
+        except ValueError:
+            return text
     if kind is bool:
         return {"1": True, "0": False}.get(text, text)
     return tuple(text.split()) if get_origin(kind) is tuple else text
@@ -78,8 +101,8 @@ def _from_text(kind: Any, text: str) -> Any:
 
 def _checked(name: str, kind: Any, value: Any) -> Any:
     """The value as its field takes it."""
-    if name.lower().endswith("partitioner") and value not in PARTITIONERS:
-        raise ValueError(f"option {name}: {unknown_choice('value', str(value), [*PARTITIONERS])}")
+    if name.lower().endswith("partitioner"):
+        return _partitioner(name, value)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ValueError(f"option {name}: {unknown_choice('value', str(value), get_args(kind))}")
@@ -98,6 +121,10 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
                 f"option {name}: True or False is expected (1 or 0 in the environment), not {value!r}"
             )
         return value
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"option {name}: a number is expected, not {value!r}")
+        return float(value)
     if kind is int:
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"option {name}: a number from 0 on is expected, not {value!r}")
@@ -105,3 +132,18 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"option {name}: a string is expected, not {value!r}")
     return value
+
+
+def _partitioner(name: str, value: Any) -> str:
+    """The name of a partitioner, or pipeline text."""
+    if callable(value):
+        return partitioner_name(value)
+    if (
+        isinstance(value, str)
+        and value not in PARTITIONERS
+        and (set(value) & set("{(,") or value in load_passes())
+    ):
+        return ",".join(p if isinstance(p, str) else pass_text(p) for p in parse_pipeline(value))
+    if value not in PARTITIONERS:
+        raise ValueError(f"option {name}: {unknown_choice('value', str(value), [*PARTITIONERS])}")
+    return str(value)

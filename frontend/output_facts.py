@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
     """The returned values and their facts: one per output that is no constant and not repeated, then the
     bases."""
+    importer.node = node  # from here on it is what uses values
     values: list[ir.Value] = []
     facts: list[fn.Attributes] = []
     outputs = importer.captured.outputs

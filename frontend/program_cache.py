@@ -112,7 +112,8 @@ def place_in_cache(module: ir.Module, backend: Backend, options: Options) -> Pro
 def _passes(backend: Backend, options: Options) -> str:
     """The passes that the module may go through, as pipeline text."""
     stages = [s for s in ("functional", "forward", "partitioned", "split", backend.pipeline) if s in STAGES]
-    return ",".join([*map(stage_passes, stages), *([options.pipeline] if options.pipeline else [])])
+    given = [] if options.partitioner in PARTITIONERS else [options.partitioner]
+    return ",".join([*map(stage_passes, stages), *given, *([options.pipeline] if options.pipeline else [])])
 
 
 def _foreign(module: ir.Module, passes: str, partitioner: str) -> str:
@@ -120,7 +121,7 @@ def _foreign(module: ir.Module, passes: str, partitioner: str) -> str:
     used = _operations(module)
     candidates = (
         *((f"pass {name}", item) for name, item in PASSES.items() if name in passes),
-        (f"partitioner {partitioner}", PARTITIONERS[partitioner]),
+        *((f"partitioner {name}", item) for name, item in PARTITIONERS.items() if name in partitioner),
         *((f"op {name}", item) for name, item in OPS.items() if name in used),
         *((f"the lowering of {name}", item) for table in (RULES, REFUSALS) for name, item in table.items()),
     )

@@ -38,6 +38,7 @@ def import_user_function(importer: "Importer", node: fx.Node) -> list[Any]:
         backward,
         [*outputs, *saved],
         [gradients[i] for i in differentiated],
+        gradients_of=[o for i in differentiated if isinstance(o := operands[i], fx.Node)],
     )
 
     values = [o for o in operands if is_value(o)]

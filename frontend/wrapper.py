@@ -129,13 +129,15 @@ class CompiledGraph:
                 value = base.as_strided(
                     sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
                 )
-            if fact.viewed_again:
-                value = value.as_strided(value.shape, value.stride())
-            if fact.one_of_several:
-                _set_creation_meta(value, CreationMeta.MULTI_OUTPUT_NODE)
         if fact.detached or (value.requires_grad and not fact.requires_grad):
             return value.detach()
-        return value.requires_grad_() if fact.hidden and not value.requires_grad else value
+        if fact.hidden and not value.requires_grad:
+            value = value.requires_grad_()
+        if fact.viewed_again:
+            value = value.as_strided(value.shape, value.stride())
+        if fact.view is not None and fact.one_of_several:
+            _set_creation_meta(value, CreationMeta.MULTI_OUTPUT_NODE)
+        return value
 
 
 class GraphOfBases:

@@ -91,9 +91,11 @@ class _View:
     parent: "_Root | _View"
     op: Any  # the ref_view
     cls: Any = field(init=False)
+    repeats: bool = field(init=False)  # it may hold an element of its parent more than once
 
     def __post_init__(self) -> None:
         self.cls = OPS[self.op.view_op]
+        self.repeats = self.cls.may_repeat is not None and self.cls.may_repeat(_ViewArguments(self))
 
 
 class _ViewArguments:
@@ -252,22 +254,63 @@ def _remove_reference_op(op: ir.Operation, places: dict[ir.Value, _Root | _View]
         _store(place, view.value, hidden=view.hidden)
 
 
+def _root(place: _Root | _View) -> _Root:
+    while isinstance(place, _View):
+        place = place.parent
+    return place
+
+
 def _load(place: _Root | _View) -> ir.Value:
+    return _part(place, _root(place).value)
+
+
+def _part(place: _Root | _View, whole: ir.Value) -> ir.Value:
+    """What lies at a place in a tensor of the shape of its storage."""
     if isinstance(place, _Root):
-        return place.value
+        return whole
     op = place.op
+    type_ = ir.RankedTensorType.get(op.out.type.tensor.shape, whole.type.element_type)
     return ir.Operation.create(
         op.view_op,
-        results=[op.out.type.tensor],
-        operands=[_load(place.parent), *op.dynamic],
+        results=[type_],
+        operands=[_part(place.parent, whole), *op.dynamic],
         attributes={named.name: named.attr for named in op.arguments},
     ).results[0]
 
 
 def _store(place: _Root | _View, value: ir.Value, *, hidden: bool) -> None:
+    root = _root(place)
+    value = _written_by_position(place, value) if _is_part_of_repeats(place) else _written(place, value)
+    root.written = True
+    root.visible = root.visible or not hidden
+    root.value = b.autograd_with_value(root.value, value) if hidden else value
+
+
+def _written(place: _Root | _View, value: ir.Value) -> ir.Value:
+    """The storage's new value after a write to a place, view by view."""
     while isinstance(place, _View):
         value = place.cls.scatter(_ViewArguments(place), _load(place.parent), value)
         place = place.parent
-    place.written = True
-    place.visible = place.visible or not hidden
-    place.value = b.autograd_with_value(place.value, value) if hidden else value
+    return value
+
+
+def _is_part_of_repeats(place: _Root | _View) -> bool:
+    """Whether a view of a place repeats elements, of which a place holds some: `x.expand(2, 3)[1]`."""
+    while isinstance(place, _View):
+        place = place.parent
+        if isinstance(place, _View) and place.repeats:
+            return True
+    return False
+
+
+def _written_by_position(place: _Root | _View, value: ir.Value) -> ir.Value:
+    """The same by the position in the storage that each element of the place has.
+
+    The place itself holds no element twice: eager forbids to write such a one.
+    """
+    whole = _root(place).value
+    sizes = b.sizes(whole)
+    count = b.multiply_sizes(sizes)
+    positions = b.view(b.iota(count, ir.IntegerType.get_signless(64)), sizes)
+    written = b.index_put(b.view(whole, [count]), [_part(place, positions)], value, [0], False)
+    return b.view(written, sizes)

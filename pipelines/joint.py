@@ -6,32 +6,44 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.checkpoints import take_checkpoints
 from flambeau.pipelines.host_functions import EFFECTS
 
 
 class Joint:
-    """A joint function taken apart by data flow."""
+    """A joint function taken apart by data flow, and its checkpoint markers out of it: `checkpoints`."""
 
     def __init__(self, function: Any):
         self.function = function
         self.block = fn.entry_block(function)
         self.arguments = fn.argument_attributes(function)
         self.results = fn.result_attributes(function)
+        self.tangents = [i for i, a in enumerate(self.arguments) if _is_tangent(a)]
+        self.checkpoints = take_checkpoints(self.block, self._closure(self.tangents))
         self.returned = list(fn.terminator(self.block).operands)
         self.operations = fn.operations(self.block)[:-1]
-        self.tangents = [i for i, a in enumerate(self.arguments) if _is_tangent(a)]
         self.gradients = [i for i, r in enumerate(self.results) if "flambeau.gradient_of" in r]
         gradients = set(self.gradients)
         self.forward_results = [i for i in range(len(self.results)) if i not in gradients]
-        self.needs_tangent = self._closure(self.block.arguments[i] for i in self.tangents)
+        self.written = {
+            ir.IntegerAttr(r["flambeau.updates"]).value for r in self.results if "flambeau.updates" in r
+        }
+        """The arguments that the graph writes: whoever saves one saves a copy."""
+        self.needs_tangent = self._closure(self.tangents)
         self.forward = slice_of(
             self.operations, [self.returned[i] for i in self.forward_results], keep_effects=True
         )
         self.backward = slice_of(self.operations, [self.returned[i] for i in self.gradients])
 
-    def _closure(self, roots: Iterable[ir.Value]) -> set[ir.Value]:
-        reached = set(roots)
-        for op in self.operations:
+    def outlives_call(self, argument: int) -> bool:
+        """Whether an argument costs no memory if it is saved: a parameter or buffer that the graph does not write."""
+        role = self.arguments[argument].get("flambeau.role")
+        static = role is not None and ir.StringAttr(role).value in ("parameter", "buffer")
+        return static and argument not in self.written
+
+    def _closure(self, arguments: Iterable[int]) -> set[ir.Value]:
+        reached: set[ir.Value] = {self.block.arguments[i] for i in arguments}
+        for op in fn.operations(self.block)[:-1]:
             if any(v in reached for v in op.operands):
                 reached.update(op.results)
         return reached

@@ -6,7 +6,7 @@ forward" to "available in the backward" with the cost of saving it; a finite cut
 can know from what the backward needs crosses only such edges, and these values are saved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Vertex:
     """One value of the joint graph; its number is its position in the sequence.
 
-    users: values computed from it. cost: of saving it, `inf` if it cannot be saved.
+    users: the values computed from it, all of which come later. cost: of saving it, `inf` if it cannot be saved.
     fixed: an input, or a value that must not be computed again. tangent: it depends on a tangent, so only the backward
     can compute it. needed: the backward returns it.
     """
@@ -39,43 +39,92 @@ class NoCutError(ValueError):
         super().__init__(f"values {list(path)} can neither be saved nor computed again in the backward")
 
 
+def minimum_cut(vertices: Sequence[Vertex]) -> list[int]:
+    """The numbers of the values to save, in order. NoCutError if there is no finite cut.
+
+    Most of a joint graph decides itself, without a flow: what is never needed in the backward, what must be saved, and
+    what can be computed from that. The rest falls apart into small networks.
+    """
+    required = [
+        not v.tangent and (v.needed or any(vertices[user].tangent for user in v.users)) for v in vertices
+    ]
+    again = _users_to_compute_again(vertices, required)
+    saved = {
+        n
+        for n, vertex in enumerate(vertices)
+        if vertex.fixed and vertex.cost != inf and (required[n] or (again[n] and vertex.cost == 0))
+    }
+    undecided: set[int] = set()
+    for n, vertex in enumerate(vertices):
+        if n in undecided or (vertex.fixed and n not in saved and (required[n] or again[n])):
+            undecided.add(n)
+            undecided.update(again[n])
+    for network in _networks(sorted(undecided), vertices, required, again):
+        saved |= _cut(network)
+    return _used(vertices, required, saved)
+
+
+def _users_to_compute_again(vertices: Sequence[Vertex], required: Sequence[bool]) -> list[tuple[int, ...]]:
+    """For each value, which of its users the backward may have to compute again, itself or for others."""
+    again: list[tuple[int, ...]] = [()] * len(vertices)
+    possible = [False] * len(vertices)
+    for n in reversed(range(len(vertices))):
+        vertex = vertices[n]
+        if not vertex.tangent:
+            again[n] = tuple(user for user in vertex.users if possible[user])
+            possible[n] = not vertex.fixed and (required[n] or bool(again[n]))
+    return again
+
+
+def _used(vertices: Sequence[Vertex], required: Sequence[bool], saved: set[int]) -> list[int]:
+    """Of the saved values those that the backward uses, or computes another one from."""
+    wanted = list(required)
+    for n in reversed(range(len(vertices))):
+        wanted[n] = wanted[n] or any(
+            wanted[user] and user not in saved for user in vertices[n].users if not vertices[user].tangent
+        )
+    return [n for n in sorted(saved) if wanted[n]]
+
+
+# --- The flow --------------------------------------------------------------------------------------------------------
+
 _SOURCE, _SINK = "source", "sink"
 
 
-def minimum_cut(vertices: Sequence[Vertex]) -> list[int]:
-    """The numbers of the values to save, in order. NoCutError if there is no finite cut."""
-    finite = sum(v.cost for v in vertices if v.cost != inf and not v.tangent)
-    infinity = 2.0 * finite + 1.0
+def _networks(
+    undecided: Sequence[int],
+    vertices: Sequence[Vertex],
+    required: Sequence[bool],
+    again: Sequence[Sequence[int]],
+) -> Iterator["networkx.DiGraph"]:
+    """The flow networks of these values, one for each part that is connected. An edge without capacity has no limit."""
+    if not undecided:
+        return
     import networkx  # not above: loading it takes as long as loading MLIR, and most runs cut nothing
 
     graph = networkx.DiGraph()
-    graph.add_nodes_from((_SOURCE, _SINK))
-    for number, vertex in enumerate(vertices):
-        into, out = (number, "in"), (number, "out")
-        if vertex.tangent:
-            graph.add_edge(into, _SINK, capacity=infinity)
-            continue
-        graph.add_edge(into, out, capacity=min(vertex.cost, infinity))
-        if vertex.fixed:
-            graph.add_edge(_SOURCE, into, capacity=infinity)
-        if vertex.needed:
-            graph.add_edge(out, _SINK, capacity=infinity)
-        for user in vertex.users:
-            graph.add_edge(out, (user, "in"), capacity=infinity)
-    value, (reachable, _) = networkx.minimum_cut(graph, _SOURCE, _SINK)
-    if value >= infinity:
-        raise NoCutError(_infinite_path(graph, infinity))
-    return [
-        n
-        for n in range(len(vertices))
-        if (n, "in") in reachable and (n, "out") in graph and (n, "out") not in reachable
-    ]
+    for n in undecided:
+        graph.add_edge((n, "in"), (n, "out"), **({"capacity": c} if (c := vertices[n].cost) != inf else {}))
+        graph.add_edges_from(((n, "out"), (user, "in")) for user in again[n])
+    for part in list(networkx.weakly_connected_components(graph)):
+        network = networkx.DiGraph(graph.subgraph(part))
+        for n, side in part:
+            if side == "in" and vertices[n].fixed:
+                network.add_edge(_SOURCE, (n, "in"))
+            elif side == "out" and required[n]:
+                network.add_edge((n, "out"), _SINK)
+        if _SINK in network:
+            yield network
 
 
-def _infinite_path(graph: "networkx.DiGraph", infinity: float) -> list[int]:
-    """A path from source to sink that no finite edge interrupts."""
+def _cut(network: "networkx.DiGraph") -> set[int]:
+    """The numbers of the values in the minimum cut of a network."""
     import networkx
 
-    uncut = networkx.subgraph_view(graph, filter_edge=lambda a, c: graph[a][c]["capacity"] >= infinity)
-    path = networkx.shortest_path(uncut, _SOURCE, _SINK)
-    return list(dict.fromkeys(node[0] for node in path[1:-1]))
+    try:
+        _, (reachable, _) = networkx.minimum_cut(network, _SOURCE, _SINK)
+    except networkx.NetworkXUnbounded:
+        unlimited = networkx.subgraph_view(network, filter_edge=lambda a, c: "capacity" not in network[a][c])
+        path = networkx.shortest_path(unlimited, _SOURCE, _SINK)
+        raise NoCutError(list(dict.fromkeys(node[0] for node in path[1:-1]))) from None
+    return {n for n, side in reachable - {_SOURCE} if side == "in" and (n, "out") not in reachable}

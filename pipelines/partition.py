@@ -7,14 +7,17 @@ Values that the backward takes over are saved: arguments as they are, everything
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines import functions as fn
+from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.joint import Joint, slice_of
-from flambeau.pipelines.partitioners import PARTITIONERS, ChooseSaved
+from flambeau.pipelines.partitioners import PARTITIONERS, ChooseSaved, save_min_cut
+from flambeau.pipelines.recompute import runs_once
 from flambeau.pipelines.registry import PipelineError, register_pass, unknown_choice
 from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 
@@ -24,23 +27,37 @@ from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 class Partition:
     """Split a joint function into `@forward` and `@backward`.
 
-    `partitioner=default` saves every forward value that the backward uses; constants, sizes and views are not
-    saved but made again from what they come from. `partitioner=min-cut` saves the fewest bytes and computes cheap ops
-    again. Other names are those of `register_partitioner`. A function without tangents is renamed to `@forward`.
+    `partitioner=min-cut` saves the fewest bytes, and computes again what is cheap. `partitioner=save-all` saves every
+    forward value that the backward uses; constants, sizes and views are made again from what they come from. Other
+    names are those of `register_partitioner`. A function without tangents is renamed to `@forward`.
+    `activation-memory-budget` lets `min-cut` compute costly ops again, to save no more than this part of what it would:
+    from 1, only cheap ones, to 0, whatever can be.
     """
 
     name = "partition"
 
-    partitioner: str = "default"
+    partitioner: str = "min-cut"
+    activation_memory_budget: float = 1.0
 
     def __post_init__(self) -> None:
         if self.partitioner not in PARTITIONERS:
             raise PipelineError(unknown_choice("partitioner", self.partitioner, [*PARTITIONERS]))
+        if not 0 <= self.activation_memory_budget <= 1:
+            raise PipelineError(
+                f"activation-memory-budget is {self.activation_memory_budget:g}, but must be from 0 to 1"
+            )
+        if self.partitioner != "min-cut" and self.activation_memory_budget != 1:
+            raise PipelineError(
+                f"partitioner {self.partitioner!r} takes no activation-memory-budget; min-cut does"
+            )
 
     def run(self, module: ir.Module) -> None:
+        choose_saved = PARTITIONERS[self.partitioner]
+        if choose_saved is save_min_cut:
+            choose_saved = partial(save_min_cut, memory_budget=self.activation_memory_budget)
         for function in fn.functions(module):
             if not fn.is_private(function):
-                partition(function, PARTITIONERS[self.partitioner])
+                partition(function, choose_saved)
 
 
 def partition(function: Any, choose_saved: ChooseSaved) -> None:
@@ -50,12 +67,33 @@ def partition(function: Any, choose_saved: ChooseSaved) -> None:
         function.operation.attributes["sym_name"] = ir.StringAttr.get("forward")
         return
     saved = choose_saved(joint)
+    _refuse_wrong_choice(joint, saved)
     sizes = _sizes_of_saved(joint, saved)
     saved = [value for value in saved if value not in sizes]
     with ir.InsertionPoint(function.operation), function.operation.location:
         _build_forward(joint, saved)
         _build_backward(joint, saved, sizes)
     function.operation.erase()
+
+
+def _refuse_wrong_choice(joint: Joint, saved: list[ir.Value]) -> None:
+    """Refuse what a partitioner saves if it cannot be saved, or if the backward would have to run what runs once."""
+    late = next((v for v in saved if v in joint.needs_tangent), None)
+    if late is not None:
+        raise ValueError(f"the partitioner saves what only the backward can compute: {late}")
+    backward = slice_of(joint.operations, [joint.returned[i] for i in joint.gradients], stop=saved)
+    known = {*saved, *joint.needs_tangent}
+    missing = next(
+        (v for op in backward for v in op.operands if joint.producer(v) is None and v not in known), None
+    )
+    if missing is not None:
+        raise ValueError(f"the partitioner saves too little: the backward also needs the argument {missing}")
+    forward = set(joint.forward)
+    again = next((op for op in backward if op in forward and runs_once(op)), None)
+    if again is not None:
+        raise UnsupportedOpError(
+            again, "it must run once, but the partitioner lets the backward run it again"
+        )
 
 
 def _sizes_of_saved(joint: Joint, saved: list[ir.Value]) -> dict[ir.Value, Dim]:

@@ -109,15 +109,15 @@ PIPELINES: dict[str, NamedPipeline] = {
 }
 
 
-def stage_passes(name: str, options: Mapping[str, str] | None = None) -> str:
+def stage_passes(name: str, instead: Mapping[str, str] | None = None) -> str:
     """The passes from the stage before `name` to `name`, as pipeline text.
 
-    `options`: pass name -> the options it gets, as text. KeyError with the valid names if there is no such stage.
+    `instead`: pass name -> the text that takes its place. KeyError with the valid names if there is no such stage.
     """
     if name not in STAGES:
         raise KeyError(f"unknown stage {name!r}; valid: {', '.join(STAGES)}")
-    given = options or {}
-    return ",".join(f"{item}{{{given[item]}}}" if item in given else item for item in STAGES[name])
+    given = instead or {}
+    return ",".join(given.get(item, item) for item in STAGES[name])
 
 
 def named_pipeline(name: str) -> str:

@@ -25,8 +25,13 @@ class Work:
 def estimate_work(function: Any) -> Work:
     """The work of one call of a functional `func.func` of our dialect."""
     ops = [op for op in fn.operations(fn.entry_block(function))[:-1] if _computes(op)]
-    flops = sum(2.0 * _elements(op) * _contracted(op) for op in ops)
+    flops = sum(2.0 * _elements(op) * contracted_size(op) for op in ops)
     return Work(flops, sum(_elements(op) * _BYTES_PER_ELEMENT for op in ops))
+
+
+def operation_flops(op: ir.Operation) -> float:
+    """Floating-point operations of one op: two for each product of a contraction, else one for each element."""
+    return _elements(op) * max(2.0 * contracted_size(op), 1.0)
 
 
 def _computes(op: ir.Operation) -> bool:
@@ -37,7 +42,7 @@ def _elements(op: ir.Operation) -> int:
     return sum(prod(_sizes(r)) for r in op.results if is_tensor(r.type))
 
 
-def _contracted(op: ir.Operation) -> int:
+def contracted_size(op: ir.Operation) -> int:
     """How many products are summed for one element of the result; 0 for ops that are no contractions."""
     if op.name in ("flambeau.mm", "flambeau.bmm"):
         return _sizes(op.operands[0])[-1]

@@ -383,11 +383,19 @@ def _iota(a: SimpleNamespace) -> torch.Tensor:
     return torch.arange(a.size, dtype=a.dtype)
 
 
+@evaluates("flambeau.native_group_norm")
+def _native_group_norm(a: SimpleNamespace) -> Any:
+    # The kernel takes nothing else. Eager makes such a copy first, which is the same value here.
+    return torch.native_group_norm(
+        *(a.x.contiguous(), a.weight, a.bias, a.n, a.c, a.hxw, a.group, a.eps),
+    )
+
+
 # --- References ------------------------------------------------------------------------------------------------------
 
 
 class Place:
-    """The value of a reference. A view keeps its base place and how to read and replace its part of it."""
+    """The value of a reference: of a storage, or of a view of one."""
 
     def __init__(self, value: torch.Tensor):
         self._value = value
@@ -398,20 +406,37 @@ class Place:
     def store(self, value: torch.Tensor, *, hidden: bool) -> None:
         self._value = with_history(self._value, value) if hidden else value
 
+    def root(self) -> "Place":
+        """The storage."""
+        return self
+
+    def part(self, whole: torch.Tensor) -> torch.Tensor:
+        """What lies at this place in a tensor of the storage's shape."""
+        return whole
+
 
 class ViewPlace(Place):
+    """A part of a place: what `view` returns of it."""
+
     def __init__(self, base: Place, view: Callable[[torch.Tensor], torch.Tensor]):
         self._base = base
         self._view = view
 
     def load(self) -> torch.Tensor:
-        return self._view(self._base.load())
+        return self.part(self.root().load())
 
     def store(self, value: torch.Tensor, *, hidden: bool) -> None:
-        # The view is taken of a copy and written there: PyTorch's own views say which elements those are.
-        base = self._base.load().clone(memory_format=torch.contiguous_format)
-        self._view(base).copy_(value)
-        self._base.store(base, hidden=hidden)
+        # The view of a storage that holds its own positions says which elements are written.
+        old = self.root().load()
+        positions = torch.arange(old.numel(), device=old.device).view(old.shape)
+        new = old.reshape(-1).index_put((self.part(positions),), value).view(old.shape)
+        self.root().store(new, hidden=hidden)
+
+    def root(self) -> Place:
+        return self._base.root()
+
+    def part(self, whole: torch.Tensor) -> torch.Tensor:
+        return self._view(self._base.part(whole))
 
 
 def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The benchmark of models: when a result counts, how models are checked and timed, and the page made of results."""
 
+from xml.etree import ElementTree
+
 import pytest
 import torch
 
 models = pytest.importorskip("benchmarks.models", reason="needs a checkout")
+saved_bytes = pytest.importorskip("benchmarks.saved_bytes", reason="needs a checkout")
+compile_time = pytest.importorskip("benchmarks.compile_time", reason="needs a checkout")
 
 pytestmark = pytest.mark.checkout
 
@@ -67,3 +71,18 @@ def test_errors_are_counted_in_eagers_own() -> None:
     assert models.error_ratio({**found, "b": torch.tensor([0.0, 1.0])}, eager, exact) > 1e4
     wrong = models.error_ratio({**found, "a": torch.tensor([torch.nan, 0])}, eager, exact)
     assert not wrong <= models.LARGEST_ERROR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", saved_bytes.NAMES)
+def test_no_more_bytes_are_saved_than_by_pytorchs_minimum_cut(name: str) -> None:
+    model = models.MODELS[name]
+    ours, its = saved_bytes.flambeau_saves(model), saved_bytes.pytorch_saves(model, decompositions=None)
+    assert 0 < ours["min-cut"].bytes <= min(its.bytes, ours["save-all"].bytes)
+
+
+def test_the_plot_of_compile_times() -> None:
+    timings = [compile_time.Timing(ops, (("autodiff", ops / 1000),)) for ops in (1000, 2000)]
+    assert "| 2000 | 2.00 | 1000 |" in compile_time.page(timings)
+    root = ElementTree.fromstring(compile_time.plot(timings))
+    assert [e.text for e in root if e.tag.endswith("text")] == ["1000", "1.0 s", "2000", "2.0 s"]

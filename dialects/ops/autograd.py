@@ -3,7 +3,7 @@
 
 from flambeau.dialects.dialect import AutogradOp
 from flambeau.dialects.infer import equal_types, same_as
-from flambeau.dialects.opdef import CHEAP, Lowering, NotDifferentiable, Result, Tensor
+from flambeau.dialects.opdef import CHEAP, Bool, Int, Lowering, NotDifferentiable, Result, Tensor
 
 
 class DetachOp(AutogradOp, name="detach"):
@@ -37,3 +37,22 @@ class WithValueOp(AutogradOp, name="with_value"):
 
     def vjp(op, g):
         return {"old": g}
+
+
+class CheckpointOp(AutogradOp, name="checkpoint"):
+    """The value of `x`, on the way into checkpointed region `region`, or out of all of them (None).
+
+    Inside of a region the backward computes values again rather than taking them over. `save`: this one is to be saved
+    all the same. Gradient: g.
+    """
+
+    x: Tensor
+    region: Int | None
+    save: Bool = False
+    out: Result
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    infer = same_as("x")
+
+    def vjp(op, g):
+        return {"x": g}

@@ -146,7 +146,7 @@ class SoftmaxOp(FlambeauOp, name="softmax"):
     dim: Int
     out: Result
     aten = aten("_softmax", "x", "dim", False)
-    recompute = CHEAP
+    recompute = COSTLY
     lowering = Lowering.DECOMPOSE
     infer = _infer_softmax
     vjp = _softmax_vjp
@@ -168,7 +168,7 @@ class LogSoftmaxOp(FlambeauOp, name="log_softmax"):
     dim: Int
     out: Result
     aten = aten("_log_softmax", "x", "dim", False)
-    recompute = CHEAP
+    recompute = COSTLY
     lowering = Lowering.DECOMPOSE
     infer = _infer_softmax
 
@@ -196,7 +196,7 @@ class SafeSoftmaxOp(FlambeauOp, name="safe_softmax"):
     dim: Int
     out: Result
     aten = aten("_safe_softmax", "x", "dim", None)
-    recompute = CHEAP
+    recompute = COSTLY
     lowering = Lowering.DECOMPOSE
     infer = _infer_softmax
     vjp = _softmax_vjp
@@ -228,7 +228,7 @@ class NativeLayerNormOp(FlambeauOp, name="native_layer_norm"):
     mean: Result
     rstd: Result
     aten = "native_layer_norm"
-    recompute = CHEAP
+    recompute = COSTLY
     lowering = Lowering.DECOMPOSE
 
     def infer(op):
@@ -310,7 +310,7 @@ class NativeGroupNormOp(FlambeauOp, name="native_group_norm"):
     mean: Result
     rstd: Result
     aten = "native_group_norm"
-    recompute = CHEAP
+    recompute = COSTLY
     lowering = Lowering.DECOMPOSE
 
     def infer(op):

@@ -33,6 +33,25 @@ func.func @write_through_view(%x: !flambeau.ref<tensor<2x3xf32>>, %row: tensor<3
 
 // -----
 
+// A row of an expanded tensor: the positions of its elements say what is written, whichever row it is.
+// CHECK-LABEL: func.func @write_a_repeated_row
+// CHECK-SAME: (%[[X:.*]]: tensor<3xf32>, %[[ROW:.*]]: tensor<3xf32>)
+func.func @write_a_repeated_row(%x: !flambeau.ref<tensor<3xf32>>, %row: tensor<3xf32>) {
+  %rows = "flambeau.ref_view"(%x) {view_op = "flambeau.expand", arguments = {shape = array<i64: 2, 3>, operandSegmentSizes = array<i32: 1, 0>}, operandSegmentSizes = array<i32: 1, 0>} : (!flambeau.ref<tensor<3xf32>>) -> !flambeau.ref<tensor<2x3xf32>>
+  %last = "flambeau.ref_view"(%rows) {view_op = "flambeau.select", arguments = {dim = 0 : i64, index = 1 : i64, operandSegmentSizes = array<i32: 1, 0>}, operandSegmentSizes = array<i32: 1, 0>} : (!flambeau.ref<tensor<2x3xf32>>) -> !flambeau.ref<tensor<3xf32>>
+  // CHECK: %[[IOTA:.*]] = "flambeau.iota"
+  // CHECK: %[[ALL:.*]] = "flambeau.view"(%[[IOTA]])
+  // CHECK: %[[ROWS:.*]] = "flambeau.expand"(%[[ALL]]) {{.*}} -> tensor<2x3xi64>
+  // CHECK: %[[POSITIONS:.*]] = "flambeau.select"(%[[ROWS]]) {{.*}} -> tensor<3xi64>
+  // CHECK: %[[WRITTEN:.*]] = "flambeau.index_put"({{.*}}, %[[POSITIONS]], %[[ROW]])
+  // CHECK: %[[NEW:.*]] = "flambeau.view"(%[[WRITTEN]])
+  "flambeau.ref_store"(%last, %row) {hidden = false} : (!flambeau.ref<tensor<3xf32>>, tensor<3xf32>) -> ()
+  // CHECK: return %[[NEW]]
+  return
+}
+
+// -----
+
 // A write that autograd does not see keeps the old history, and the update says so.
 // CHECK-LABEL: func.func @no_grad
 // CHECK-SAME: (%[[P:.*]]: tensor<3xf32>, %[[NEW:.*]]: tensor<3xf32>) -> (tensor<3xf32>, tensor<3xf32> {autograd.hidden, flambeau.updates = 0 : i64})

@@ -30,9 +30,10 @@ func.func @symbols(%x: tensor<?x3xf32> {flambeau.dims = ["s0", 3]}, %y: tensor<?
 // The autograd dialect's markers are plain values by now.
 // CHECK-LABEL: func.func @markers
 // CHECK-SAME: (%[[X:.*]]: !torch.vtensor<[3],f32>, %[[N:.*]]: !torch.vtensor<[3],f32>)
-func.func @markers(%x: tensor<3xf32>, %n: tensor<3xf32>) -> (tensor<3xf32>, tensor<3xf32>) {
+func.func @markers(%x: tensor<3xf32>, %n: tensor<3xf32>) -> (tensor<3xf32>, tensor<3xf32>, tensor<3xf32>) {
   %d = "autograd.detach"(%x) : (tensor<3xf32>) -> tensor<3xf32>
   %v = "autograd.with_value"(%x, %n) : (tensor<3xf32>, tensor<3xf32>) -> tensor<3xf32>
-  // CHECK: return %[[X]], %[[N]]
-  return %d, %v : tensor<3xf32>, tensor<3xf32>
+  %c = "autograd.checkpoint"(%x) {region = 0 : i64, save = false} : (tensor<3xf32>) -> tensor<3xf32>
+  // CHECK: return %[[X]], %[[N]], %[[X]]
+  return %d, %v, %c : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
 }

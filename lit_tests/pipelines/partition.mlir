@@ -1,4 +1,4 @@
-// RUN: flambeau-opt %s --autodiff --cse --partition --cse --split-input-file | FileCheck %s
+// RUN: flambeau-opt %s --autodiff --cse --partition="partitioner=save-all" --cse --split-input-file | FileCheck %s
 
 // The backward takes over arguments as they are, and what the forward computed as extra results.
 // CHECK-LABEL: func.func @forward

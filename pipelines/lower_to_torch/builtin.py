@@ -130,9 +130,11 @@ Sizes = Sequence[int | ir.Value]
 
 def extract_slice(x: ir.Value, offsets: Sizes, sizes: Sizes, strides: Sizes, type_: ir.Type) -> ir.Value:
     """The elements `offset + i * stride` along each dim; `type_` may leave out dims of size 1."""
-    if 0 in shape_of(type_) and DYNAMIC not in shape_of(type_):
+    if 0 in shape_of(type_):
         # MLIR allows no offset, not even 0, in a dim of size 0.
-        return empty(shape_of(type_), type_.element_type)
+        left = iter(sizes)
+        kept = [next(s for s in left if n == (s if isinstance(s, int) else DYNAMIC)) for n in shape_of(type_)]
+        return empty(kept, type_.element_type)
     return _slice_op("tensor.extract_slice", [x], [1], (offsets, sizes, strides), type_)
 
 

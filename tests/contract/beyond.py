@@ -49,6 +49,39 @@ def f(x):
 detached, a = f(torch.ones(2, 2, requires_grad=True))
 print(detached.stride(), a.stride(), detached.requires_grad, a.requires_grad)
 """,
+    "The same, not square": """\
+@compile
+def f(x):
+    a = (x + 1).t()
+    return a.detach(), a
+
+detached, a = f(torch.ones(2, 3, requires_grad=True))
+print(detached.stride(), a.stride())
+""",
+    "A view made under no_grad, viewed again outside": """\
+@compile
+def f(x):
+    with torch.no_grad():
+        v = x[:2]
+    return v.view(2, 1)
+
+w = torch.ones(3, requires_grad=True)
+f(w * 2).sum().backward()
+print(w.grad)
+""",
+    "A write that autograd sees, to an argument that is no leaf, while the caller wants no gradients": """\
+@compile
+def f(x):
+    with torch.enable_grad():
+        x.mul_(2)
+
+w = torch.ones(3, requires_grad=True)
+x = w * 1
+with torch.no_grad():
+    f(x)
+x.sum().backward()
+print(w.grad)
+""",
     "A write to an expanded tensor": """\
 @compile
 def f(x):
@@ -57,6 +90,15 @@ def f(x):
     return y
 
 print(f(torch.zeros(2)))
+""",
+    "A write to one of several views of a result": """\
+@compile
+def f(x):
+    return x.sin().chunk(2)
+
+a, b = f(torch.ones(4, requires_grad=True))
+a.add_(1)
+print(a.detach())
 """,
     "Dropout in evaluation returns its input itself": """\
 @compile
@@ -86,14 +128,23 @@ COMPILERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def outcome(program: str, compiler: str) -> str:
+NOTES = {
+    "A write that autograd sees, to an argument that is no leaf, while the caller wants no gradients": (
+        "Where the grad mode stays the same, writes to arguments that are no leaves come out alike everywhere."
+    ),
+    "A write to one of several views of a result": "If the graph itself makes the write, all four raise.",
+}
+"""What is to be said of a program's neighbours."""
+
+
+def outcome(program: str, compiler: Callable[[Any], Any]) -> str:
     """What a program prints, or the error that ends it, in one line."""
     torch._dynamo.reset()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            exec(program, {"torch": torch, "compile": COMPILERS[compiler]})
+            exec(program, {"torch": torch, "compile": compiler})
         except Exception as error:  # noqa: BLE001  (it is what is to be shown)
             lines = [line for line in str(error).splitlines() if line.strip()]
             text = next((line for line in lines if not line.startswith("backend=")), "")
@@ -112,13 +163,18 @@ def page() -> str:
     ]
     for title, program in PROGRAMS.items():
         lines += ["", f"## {title}", "", "```python", program.rstrip(), "```", "", "| | |", "|---|---|"]
-        wanted = outcome(program, "eager")
-        for compiler in COMPILERS:
+        wanted = outcome(program, COMPILERS["eager"])
+        for name, compiler in COMPILERS.items():
             found = outcome(program, compiler)
-            alike = found == wanted or _error(found) == _error(wanted) != ""
             text = f"`{found.replace('|', '/')}`"
-            lines.append(f"| {compiler} | {text if alike else f'**{text}**'} |")
+            lines.append(f"| {name} | {text if alike(found, wanted) else f'**{text}**'} |")
+        lines += ["", NOTES[title]] if title in NOTES else []
     return "\n".join(lines) + "\n"
+
+
+def alike(found: str, wanted: str) -> bool:
+    """Whether two outcomes are the same: what was printed, or the kind of error."""
+    return found == wanted or _error(found) == _error(wanted) != ""
 
 
 def _error(found: str) -> str:

@@ -48,6 +48,10 @@ class State:
         assert sum(flambeau.counters[c] for c in counters) > before
         self._note(f"in eager (“{reason}”)")
 
+    def left_by_dynamo(self, what: str) -> None:
+        """TorchDynamo itself leaves something to eager, before any backend sees it."""
+        self._note(f"left to eager by TorchDynamo (“{what}”)")
+
     @contextmanager
     def refused(self, error: type[BaseException], message: str) -> Iterator[None]:
         """What runs in here raises, with this text in the message."""

@@ -14,7 +14,7 @@ from torch import nn
 import flambeau
 from tests.contract.conftest import State
 from tests.contract.rungs import RUNGS, counted, gradients, signatures, stages, strict
-from tests.oracle import assert_like_eager, close, leaf, numbers, plain, weights_like
+from tests.oracle import assert_like_eager, close, leaf, numbers, of_leaf, plain, weights_like
 from tests.programs import Same, WritesGradient
 
 
@@ -72,6 +72,40 @@ def test_c27_enable_grad_and_views_under_no_grad(rung: str) -> None:
 
     for found, expected in zip(run(strict(function, rung)), run(function), strict=True):
         close(found, expected, "output or gradient")
+
+
+def test_c27_views_of_views_made_under_no_grad(rung: str) -> None:
+    """They have a history, which ends in the view without one."""
+
+    def function(x: torch.Tensor) -> Any:
+        y = x * 2
+        with torch.no_grad():
+            v, u = x[1:], y[1:]
+        return v.t(), u.t(), v.t()[:1].unbind(), y, v.t() * y[0, 0]
+
+    assert_like_eager(
+        function, of_leaf(lambda a: [a.sin()], 3, 2), backend=rung, afterwards=("nothing", "write")
+    )
+    x = leaf(3, 2)
+    found, expected = strict(function, rung)(x), function(x)
+    for view, wanted in zip((*found[:2], *found[2]), (*expected[:2], *expected[2]), strict=True):
+        assert view.requires_grad and not view.is_leaf
+        for one in (view, wanted):
+            assert torch.autograd.grad(one.sum(), x, allow_unused=True) == (None,)
+
+    def alone(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            v = (x * 2)[1:]
+        return v.t()
+
+    def of_intermediate(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        with torch.no_grad():
+            v = y[1:]
+        return v.t()
+
+    for function in (alone, of_intermediate):
+        assert_like_eager(function, plain(lambda: leaf(3, 2)), backend=rung, afterwards=("nothing", "write"))
 
 
 def test_c28_grad_mode_left_changed(rung: str) -> None:

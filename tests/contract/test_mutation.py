@@ -196,6 +196,24 @@ def test_c44_storage_surgery(function: Any, rung: str) -> None:
         strict(written, rung)(numbers(4))
 
 
+def _of_data(x: torch.Tensor) -> torch.Tensor:
+    x.data = torch.ones(4)
+    return x * 2
+
+
+def _of_a_temporary(x: torch.Tensor) -> torch.Tensor:
+    return x.clone().set_(torch.ones(2)) + x[0]
+
+
+@interpreted
+@pytest.mark.parametrize("function", [_of_data, _of_a_temporary], ids=["data", "temporary"])
+def test_c44_storage_that_is_replaced(function: Any, rung: str, state: State) -> None:
+    x, z = numbers(4), numbers(4)
+    with state.eager("it changes the storage behind a tensor"):
+        close(flambeau.compile(function, backend=rung)(x), function(z), "output")
+    close(x, z, "argument")
+
+
 @interpreted
 def test_c44_resized_storage(rung: str, state: State) -> None:
     """TorchDynamo leaves this one in the graph."""

@@ -10,7 +10,7 @@ from torch import nn
 
 import flambeau
 from tests.contract.conftest import State
-from tests.contract.rungs import counted, strict
+from tests.contract.rungs import STRICT, counted, gradients, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, plain, weights_like
 
 
@@ -119,7 +119,7 @@ def test_c64_random_numbers(rung: str) -> None:
     assert first.min() >= 0 and first.max() < 1 and 0.3 < first.mean() < 0.7
 
 
-@pytest.mark.parametrize("partitioner", ["default", "min-cut"])
+@pytest.mark.parametrize("partitioner", ["min-cut", "save-all"])
 def test_c64_the_backward_has_the_mask_of_the_forward(partitioner: str, rung: str) -> None:
     x = leaf(16, 16)
     compiled = strict(lambda x: F.dropout(x.sin(), 0.25), rung, options={"partitioner": partitioner})
@@ -174,6 +174,28 @@ def test_c66_sparse_gradients(rung: str, state: State) -> None:
     assert module.weight.grad is not None and module.weight.grad.is_sparse
     expected = torch.tensor([1.0, 0, 2, 0, 1])[:, None].expand(5, 3)
     close(module.weight.grad.to_dense(), expected, "gradient")
+
+
+@pytest.mark.parametrize(
+    ("function", "make"),
+    [
+        (lambda x, y: x @ y, lambda: [torch.eye(3).to_sparse(), leaf(3, 2)]),
+        (lambda x, y: x @ y, lambda: [torch.eye(3).to_sparse_csr(), leaf(3, 2)]),
+        (lambda x: (x.sin().to_sparse() * 2).to_dense().cos(), lambda: [leaf(3, 3)]),
+    ],
+    ids=["coo", "csr", "inside"],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_c66_sparse_tensors(function: Any, make: Any, state: State) -> None:
+    """TorchDynamo ends graphs there."""
+    runs = []
+    for call in (function, flambeau.compile(function, backend="partitioned", options=STRICT)):
+        arguments = make()
+        output = call(*arguments)
+        runs.append([output.detach(), *gradients(output, arguments[-1])])
+    for found, expected in zip(*runs, strict=True):
+        close(found, expected, "output or gradient")
+    state.left_by_dynamo("sparse tensors")
 
 
 def test_c67_constants_made_inside(rung: str) -> None:

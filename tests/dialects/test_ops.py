@@ -31,6 +31,7 @@ ELSEWHERE = {
     "flambeau.ref_store": "tests/pipelines",
     "autograd.detach": "tests/pipelines",
     "autograd.with_value": "tests/pipelines",
+    "autograd.checkpoint": "tests/pipelines",
 }
 
 

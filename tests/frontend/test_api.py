@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch._dynamo.backends.debugging import ExplainWithBackend
 from torch._dynamo.exc import BackendCompilerFailed
 
 import flambeau
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.dynamo_backends import flambeau_partitioned
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.pipelines import stage_passes
 from flambeau.pipelines.registry import PASSES
@@ -113,56 +111,6 @@ def test_torch_compile_by_name_in_a_fresh_process() -> None:
     assert max(worst) < 1e-6 and in_eager == 0
 
 
-def test_backend_function_obeys_torchs_contract() -> None:
-    def function(a: torch.Tensor, pair: tuple[torch.Tensor, torch.Tensor], n: int) -> Any:
-        b, c = pair
-        return {"sum": (a + b.t()) * n, "other": [c, c.t()]}
-
-    def arguments() -> Any:
-        return torch.ones(2, 3), (torch.ones(3, 2), torch.ones(4, dtype=torch.float64)), 4
-
-    found = torch.compile(function, backend=flambeau_partitioned, options=STRICT)(*arguments())
-    expected = function(*arguments())
-    assert found.keys() == expected.keys()
-    for one, other in zip(
-        [found["sum"], *found["other"]], [expected["sum"], *expected["other"]], strict=True
-    ):
-        close(one, other, "output")
-        assert one.stride() == other.stride()
-
-
-def test_explain_works_through_us() -> None:
-    def inner(x: torch.Tensor) -> torch.Tensor:
-        y = x + 1
-        torch._dynamo.graph_break()
-        return y * 2
-
-    explain = ExplainWithBackend("flambeau_imported")
-    x = torch.ones(3)
-    found = torch.compile(lambda x: inner(inner(x)) + 1, backend=explain)(x)
-    assert found.tolist() == [11, 11, 11]
-    output = explain.output()
-    assert output.graph_break_count == output.graph_count - 1 >= 1
-
-
-def test_backends_compose() -> None:
-    used = []
-
-    def first_that_works(gm: Any, inputs: Any) -> Any:
-        for name in ("no_such_backend", "flambeau_partitioned"):
-            try:
-                compiled = torch._dynamo.lookup_backend(name)(gm, inputs)
-            except torch._dynamo.exc.InvalidBackend:
-                continue
-            if compiled is not None:
-                used.append(name)
-                return compiled
-        return gm.forward
-
-    close(torch.compile(double, backend=first_that_works)(torch.ones(3)), torch.full((3,), 2.0), "output")
-    assert used == ["flambeau_partitioned"]
-
-
 # --- Bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -177,11 +125,6 @@ def test_unknown_names_list_the_valid_ones() -> None:
         flambeau.compile(double, mode="reduce-overhead")
     with pytest.raises(ValueError, match="sequence of strings"):
         flambeau.compile(double, options={"iree_flags": "--flag"})
-
-
-def test_unknown_option_through_torch_compile() -> None:
-    with pytest.raises(BackendCompilerFailed, match=r"(?s)fall_back.*fallback"):
-        torch.compile(double, backend="flambeau_partitioned", options={"fall_back": "error"})(torch.ones(3))
 
 
 def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -433,9 +376,3 @@ def test_a_backend_function_may_not_return_its_arguments_memory() -> None:
     found = flambeau.compile(lambda x: x.clone(), backend="lazy", options=STRICT)(x)
     found.add_(1)
     assert x.tolist() == [1, 1, 1]
-
-
-def test_debug_stages_are_listed_only_when_asked_for() -> None:
-    assert {"cpu", "cuda", "vulkan"} <= set(flambeau.list_backends())
-    assert not {"imported", "functional", "partitioned"} & set(flambeau.list_backends())
-    assert {"imported", "functional", "partitioned"} <= set(flambeau.list_backends(exclude_tags=None))

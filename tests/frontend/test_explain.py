@@ -65,8 +65,9 @@ def test_saved_values_are_those_of_this_call(dynamic: bool) -> None:
         return torch.tanh(torch.exp(x) @ w).sum()
 
     w = torch.randn(4, 3, requires_grad=True)
+    options = {"partitioner": "save-all"}
     for size in (5, 7):
-        found = flambeau.explain(f, dry_run=True, dynamic=dynamic)(torch.randn(size, 4), w)
+        found = flambeau.explain(f, dry_run=True, dynamic=dynamic, options=options)(torch.randn(size, 4), w)
         (graph,) = found.graphs
         saved = {(v.name, v.kind, v.shape, v.dtype, v.bytes) for v in graph.saved}
         assert saved == {
@@ -84,7 +85,8 @@ def test_sizes_behind_a_branch_on_data(dynamic: bool) -> None:
         return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)).exp().sum()
 
     x = torch.randn(5, requires_grad=True)
-    (graph,) = flambeau.explain(f, dry_run=True, dynamic=dynamic)(x).graphs
+    options = {"partitioner": "save-all"}
+    (graph,) = flambeau.explain(f, dry_run=True, dynamic=dynamic, options=options)(x).graphs
     sizes = {(v.shape, v.bytes) for v in graph.saved if v.name == "flambeau.exp"}
     assert sizes == ({(None, None)} if dynamic else {((5,), 20)})
 

@@ -60,7 +60,7 @@ def test_gradients_pass_through_ops_on_the_host(rung: str) -> None:
     assert_like_eager(between, x, w, rung=rung)
 
 
-@pytest.mark.parametrize("partitioner", ["default", "min-cut"])
+@pytest.mark.parametrize("partitioner", ["min-cut", "save-all"])
 def test_both_partitioners_carry_tapes(partitioner: str) -> None:
     torch.manual_seed(0)
     x, w = torch.randn(6, 8, requires_grad=True), torch.randn(8, 5, requires_grad=True)

@@ -80,11 +80,15 @@ class Draws:
         self._module = module
         self._drawn: Iterator[torch.Tensor] = iter(())
         self._asked: list[tuple[Callable[[torch.Size], torch.Tensor], torch.Size]] = []
+        self._draws = False
         for part in module.modules():
             if isinstance(part, nn.Dropout):
                 part.forward = partial(self._drop, p=part.p)  # type: ignore[method-assign]
             elif isinstance(part, Noise):
                 part.forward = partial(self._next, torch.randn)  # type: ignore[method-assign]
+            else:
+                continue
+            self._draws = True
 
     def _drop(self, x: torch.Tensor, p: float) -> torch.Tensor:
         return x * self._next(lambda shape: F.dropout(torch.ones(shape), p), x)
@@ -95,6 +99,8 @@ class Draws:
 
     def prepare(self, batch: Batch, seed: int) -> None:
         """Draw as a compiled call on `batch` after `torch.manual_seed(seed)` does; keeps the module's state."""
+        if not self._draws:
+            return
         self._drawn, self._asked = iter(()), []
         state = {name: value.clone() for name, value in self._module.state_dict().items()}
         with torch.no_grad():

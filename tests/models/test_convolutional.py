@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Convolutional, recurrent and recommendation networks train and infer as in eager, on every target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from typing import Any
 
@@ -18,18 +18,41 @@ from tests.models.checks import (
 )
 from tests.models.model import Model
 
-MODELS = (*convolutional.MODELS, *other.MODELS)
+slow = pytest.mark.slow
 
-# Those whose training compiles in about a second.
-FAST = ("dlrm", "vae")
+MODELS = {model.name: model for model in (*convolutional.MODELS, *other.MODELS)}
+
+# Variants of other models, which train with fixed sizes or with dynamic ones.
+ONLY_STATIC = {"lstm-stacked"}
+ONLY_DYNAMIC = {"dlrm-bags", "lstm", "gru", "rnn"}
+
+# Other programs in evaluation than in training.
+WITH_BATCH_NORM = {"resnet18", "mobilenet", "unet"}
+
+# Those that compile in about a second, with fixed sizes.
+FAST = {"dlrm", "vae"}
 
 
-def each(models: tuple[Model, ...], fast: tuple[str, ...] = ()) -> Any:
-    """All of `models`; those that are not `fast` are slow."""
+def cases(static: Set[str], dynamic: Set[str]) -> Any:
+    """The models of these names, with fixed and with dynamic sizes."""
     return pytest.mark.parametrize(
-        "model",
-        [pytest.param(m, id=m.name, marks=() if m.name in fast else pytest.mark.slow) for m in models],
+        ("model", "dynamic"),
+        [
+            pytest.param(
+                model,
+                dims,
+                id=f"{'dynamic' if dims else 'static'}-{name}",
+                marks=() if name in FAST and not dims else slow,
+            )
+            for dims, names in ((False, static), (True, dynamic))
+            for name, model in MODELS.items()
+            if name in names
+        ],
     )
+
+
+def each(*names: str) -> Any:
+    return pytest.mark.parametrize("model", [pytest.param(MODELS[name], id=name) for name in names])
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +62,7 @@ def _recurrent_layers() -> Iterator[None]:
         yield
 
 
-@each(MODELS, FAST)
-@pytest.mark.parametrize(
-    "dynamic", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["static", "dynamic"]
-)
+@cases(static=MODELS.keys() - ONLY_DYNAMIC, dynamic=MODELS.keys() - ONLY_STATIC)
 def test_training(request: pytest.FixtureRequest, model: Model, dynamic: bool) -> None:
     if dynamic and model.name == "unet-bilinear":
         reason = "one error of 2.77e-6 was seen where twice eager's own is 2.73e-6; no cause is known"
@@ -50,15 +70,12 @@ def test_training(request: pytest.FixtureRequest, model: Model, dynamic: bool) -
     assert_trains_like_eager(model, dynamic=dynamic)
 
 
-@each(MODELS, FAST)
-@pytest.mark.parametrize(
-    "dynamic", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["static", "dynamic"]
-)
+@cases(static=WITH_BATCH_NORM | FAST, dynamic=MODELS.keys())
 def test_inference(model: Model, dynamic: bool) -> None:
     assert_infers_like_eager(model, dynamic=dynamic)
 
 
-@each(MODELS, tuple(m.name for m in MODELS))
+@each(*MODELS)
 def test_debug_stages(model: Model) -> None:
     """Without IREE: bit for bit as imported; differentiated and partitioned as accurate as eager."""
     if (
@@ -69,12 +86,14 @@ def test_debug_stages(model: Model) -> None:
     assert_trains_like_eager(model, "partitioned")
 
 
-@each(MODELS)
+@slow
+@each("resnet18", "mobilenet", "unet", "vae", "dlrm", "lstm-cell", "detector")
 def test_cuda_artefact_needs_no_device(model: Model) -> None:
     assert_compiles_for_cuda(model)
 
 
-@each((convolutional.RESNET18, convolutional.VARIATIONAL))
+@slow
+@each("resnet18", "vae")
 def test_on_vulkan(model: Model) -> None:
     skip_without_device("vulkan")
     # A step takes seconds there.

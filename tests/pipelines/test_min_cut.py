@@ -5,7 +5,7 @@ from itertools import combinations
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flambeau.pipelines.min_cut import NoCutError, Vertex, minimum_cut
@@ -66,6 +66,7 @@ def cheapest(vertices: list[Vertex]) -> float:
     return min(costs, default=inf)
 
 
+@settings(deadline=None)  # the first call loads networkx
 @given(graphs())
 def test_no_choice_is_cheaper(vertices: list[Vertex]) -> None:
     best = cheapest(vertices)
@@ -82,4 +83,4 @@ def test_what_can_neither_be_saved_nor_computed_again_is_named() -> None:
     vertices = [Vertex((1,), inf, fixed=True), Vertex((2,), inf), Vertex((), 0.0, tangent=True)]
     with pytest.raises(NoCutError) as caught:
         minimum_cut(vertices)
-    assert caught.value.path == (0, 1, 2)
+    assert caught.value.path == (0, 1)

@@ -33,7 +33,8 @@ class Failure:
         """For people: the program as Python, and the difference."""
         p = self.program
         head = f"# seed {p.seed}, rung {self.rung}: {self.verdict.outcome}"
-        how = f"# outputs afterwards: {p.afterwards}; partitioner {p.partitioner}; dynamic {p.dynamic}"
+        how = f"# outputs afterwards: {p.afterwards}; partitioner {p.partitioner}; dynamic {p.dynamic}; "
+        how += f"calls {p.calls}{f' under {p.caller}' if p.caller else ''}"
         reason = "\n".join(f"# {line}" for line in self.verdict.reason.splitlines())
         return f"{head}\n{how}\n{reason}\n{p.text()}"
 

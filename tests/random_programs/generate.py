@@ -4,21 +4,29 @@
 import random
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import torch
 
+from flambeau.frontend.shared_memory import meet, place_of
+from flambeau.pipelines.partitioners import PARTITIONERS
 from tests.oracle import AFTERWARDS
 from tests.random_programs import statements as lines
-from tests.random_programs.program import Leaf, Program, Statement
+from tests.random_programs.program import DEFINITIONS, IMPORTS, Leaf, Program, Statement, in_mode
 from tests.random_programs.statements import Scope
 
 LARGEST = 50.0
 """Larger numbers amplify rounding errors: a line that makes one is drawn again."""
 
-_LEAF_DTYPES = (*[torch.float32] * 5, *[torch.float64] * 4, torch.int64, torch.int64, torch.bool)
-_MODES = ("no_grad", "no_grad", "enable_grad")
+_LEAF_DTYPES = (
+    *[torch.float32] * 7,
+    *[torch.float64] * 5,
+    *(torch.int64, torch.int64, torch.int64, torch.bool, torch.int32, torch.uint8),
+)
+_MODES = ("no_grad", "no_grad", "enable_grad", "autocast")
 
 
 class Rejected(Exception):
@@ -31,10 +39,13 @@ class _Draft:
 
     dice: random.Random
     drawn: Counter[str]
-    names: dict[str, Any] = field(default_factory=lambda: {"torch": torch, "F": torch.nn.functional})
+    names: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     count: int = 0
     mode: str = ""
+
+    def __post_init__(self) -> None:
+        exec("\n".join([IMPORTS, *DEFINITIONS.values()]), self.names)
 
     def new_name(self, kind: str = "v") -> str:
         self.count += 1
@@ -43,10 +54,8 @@ class _Draft:
     def run(self, statement: Statement) -> None:
         """Run a line. Rejected leaves the tensors as they were, but for what an in-place op has done already."""
         before = {name: t.detach().clone() for name, t in self.tensors.items()}
-        grad = {"no_grad": False, "": True, "enable_grad": True}[statement.mode]
         try:
-            with torch.set_grad_enabled(grad):
-                exec(statement.text, self.names)
+            in_mode(statement.mode, exec)(statement.text, self.names)
             made = {name: self.names[name] for name in statement.targets}
             if any(not _tame(t) for t in [*made.values(), *self.tensors.values()]):
                 raise Rejected("the numbers are too large")
@@ -80,7 +89,7 @@ class _Draft:
 def _tame(tensor: torch.Tensor) -> bool:
     if tensor.numel() > 200 or tensor.dim() > 5:
         return False
-    if tensor.dtype.is_floating_point or tensor.dtype == torch.int64:
+    if tensor.dtype not in (torch.bool, torch.uint8):
         return bool((tensor.detach().double().abs() <= LARGEST).all())
     return True
 
@@ -99,6 +108,7 @@ def generate(seed: int, drawn: Counter[str] | None = None) -> Program:
         draft.tensors = dict(inputs)
         draft.names.update(inputs)
         body = [s for _ in range(dice.randrange(3, 13)) if (s := _statement(draft)) is not None]
+        caller = dice.choice(("no_grad", "inference_mode")) if dice.random() < 0.08 else ""
         return Program(
             seed=seed,
             leaves=leaves,
@@ -106,9 +116,11 @@ def generate(seed: int, drawn: Counter[str] | None = None) -> Program:
             arguments=arguments,
             statements=tuple(body),
             outputs=_outputs(draft, inputs),
-            afterwards=dice.choice((*AFTERWARDS, "nothing", "nothing")),
-            partitioner=dice.choice(("default", "min-cut")),
+            afterwards=dice.choice((*AFTERWARDS, "nothing", "nothing")) if not caller else "nothing",
+            partitioner=dice.choice(sorted(PARTITIONERS)),
             dynamic=dice.random() < 0.25,
+            calls=2 if dice.random() < 0.12 else 1,
+            caller=caller,
         )
 
 
@@ -117,16 +129,19 @@ def _leaves(draft: _Draft) -> tuple[Leaf, ...]:
     dice = draft.dice
     sizes = [dice.choice((2, 3, 4, 5)) for _ in range(3)]
     sizes[dice.randrange(3)] = dice.choice((1, 0, 2, 3, 3, 4, 4, 4))
-    bfloat16 = dice.random() < 0.08
+    half = dice.choice(lines.HALF) if dice.random() < 0.1 else None
     leaves = []
     for number in range(dice.randrange(1, 5)):
         dtype = dice.choice(_LEAF_DTYPES) if number else dice.choice((torch.float32, torch.float64))
-        if bfloat16 and dtype == torch.float32:
-            dtype = torch.bfloat16
+        if half and dtype == torch.float32:
+            dtype = half
         shape = tuple(sizes[-rank:] if (rank := dice.choice((0, 1, 1, 2, 2, 2, 2, 3))) else ())
         if rank == 2 and dice.random() < 0.2:
             shape = (shape[1], shape[1])
-        leaf = Leaf(f"p{number}", shape, dtype, dtype.is_floating_point and dice.random() < 0.7)
+        differentiable = dtype.is_floating_point and dice.random() < 0.7
+        leaf = Leaf(
+            f"p{number}", shape, dtype, differentiable, parameter=differentiable and dice.random() < 0.2
+        )
         exec(leaf.text(exact=False), draft.names)
         draft.tensors[leaf.name] = draft.names[leaf.name]
         leaves.append(leaf)
@@ -190,11 +205,13 @@ def _statement(draft: _Draft) -> Statement | None:
         draft.mode = draft.mode if dice.random() < 0.6 else ""
     elif dice.random() < 0.12:
         draft.mode = dice.choice(_MODES)
-    half = any(t.dtype == torch.bfloat16 for t in draft.tensors.values())
+    half = draft.mode == "autocast" or any(t.dtype in lines.HALF for t in draft.tensors.values())
     way = dice.choice(_WAYS)
     for _ in range(12):
         statement = _drawn(way, draft)
         if statement is None or (half and lines.DISCRETE.search(statement.text)):
+            continue
+        if way == "write" and _overlap([draft.tensors[name] for name in statement.uses]):
             continue
         done = draft.attempt(Statement(statement.text, draft.mode, statement.exact))
         if done is not None:
@@ -214,6 +231,12 @@ def _drawn(way: str, draft: _Draft) -> Statement | None:
         return None if text is None else Statement(f"{draft.new_name()} = {text}")
     text = lines.fill(dice.choice(lines.SEVERAL if way == "several" else lines.WRITES), scope)
     return None if text is None else Statement(text)
+
+
+def _overlap(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether different tensors have elements in common: eager may read what a line has just written, or may not."""
+    pairs = ((a, b) for a, b in combinations(tensors, 2) if place_of(a) != place_of(b))
+    return any(meet(place_of(a), place_of(b)) for a, b in pairs)
 
 
 def _outputs(draft: _Draft, inputs: dict[str, torch.Tensor]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tests.random_programs.program import Program, Statement
 def shrink(program: Program, fails: Callable[[Program], bool], seconds: float = 120) -> Program:
     """`fails` says whether a program still shows the failure; one that eager does not accept does not."""
     end = time.monotonic() + seconds
-    tried = {program.text()}
+    tried = {_key(program)}
     progress = True
     while progress:
         progress = False
@@ -30,7 +30,8 @@ def shrink(program: Program, fails: Callable[[Program], bool], seconds: float = 
 
 
 def _key(program: Program) -> str:
-    return f"{program.text()}{program.afterwards}{program.partitioner}{program.dynamic}"
+    how = (program.afterwards, program.partitioner, program.dynamic, program.calls, program.caller)
+    return f"{program.text()}{how}"
 
 
 def simplifications(program: Program) -> Iterator[Program]:
@@ -46,15 +47,20 @@ def simplifications(program: Program) -> Iterator[Program]:
     for index, statement in enumerate(program.statements):
         yield from _bypassed(program, index, statement)
     yield from _simpler_inputs(program)
-    for change in ({"afterwards": "nothing"}, {"dynamic": False}, {"partitioner": "default"}):
-        yield replace(program, **change)
+    yield replace(program, afterwards="nothing")
+    yield replace(program, dynamic=False)
+    yield replace(program, partitioner="min-cut")
+    yield replace(program, calls=1)
+    yield replace(program, caller="")
     for index, statement in enumerate(program.statements):
         if statement.mode:
             yield _with_statement(program, index, replace(statement, mode=""))
     for index, leaf in enumerate(program.leaves):
         simpler = []
+        if leaf.parameter:
+            simpler.append(replace(leaf, parameter=False))
         if leaf.requires_grad:
-            simpler.append(replace(leaf, requires_grad=False))
+            simpler.append(replace(leaf, requires_grad=False, parameter=False))
         if leaf.dtype.is_floating_point and leaf.dtype != torch.float64:
             simpler.append(replace(leaf, dtype=torch.float64))
         for dim, size in enumerate(leaf.sizes):

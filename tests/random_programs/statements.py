@@ -2,8 +2,8 @@
 """What a random program is made of: templates of lines, filled in with the tensors that exist so far.
 
 In a template, `{f}` is a float tensor, `{n}` one of numbers, `{i}` of int64, `{b}` of bools, `{a}` any. `{f.with}`: one
-that broadcasts with the first; `{f.into}`: one that broadcasts into the first; `{f.same}`: one of its shape. `{d}`: a
-dimension of the first, `{k}`: its size; `{c}`: a constant. `{v}`: a new name.
+that broadcasts with the first; `{f.into}`: one that broadcasts into the first; `{f.same}`: one of its shape; other
+relations are in `_RELATIONS`. `{d}`: a dimension of the first, `{k}`: its size; `{c}`: a constant. `{v}`: a new name.
 """
 
 import random
@@ -33,11 +33,36 @@ VALUES = (
     *("{n} + {c}", "{f} * {c}", "{c} - {n}", "{n} * 2", "{f} / {c}", "{i} % 3", "{i} // 2"),
     *("F.gelu({f})", "F.silu({f})", "F.softplus({f})", "F.leaky_relu({f}, 0.1)", "F.elu({f})"),
     *("F.hardtanh({f})", "F.gelu({f}, approximate='tanh')", "nan_to_num({f})"),
+    *("trunc({f})", "round({f})", "ceil({f})", "frac({f})", "sinh({f})", "asinh({f})", "float_power({f}, 2)"),
+    *(
+        "F.mish({f})",
+        "F.hardswish({f})",
+        "F.logsigmoid({f})",
+        "F.selu({f})",
+        "F.softsign({f})",
+        "F.glu({f}, {d})",
+    ),
+    *(
+        "F.softshrink({f}, 0.3)",
+        "F.threshold({f}, 0.1, -1)",
+        "F.relu6({f})",
+        "signbit({f})",
+        "{i} << 1",
+        "{i} >> 1",
+    ),
+    *("remainder({f}, 1.5)", "fmod({f}, 1.5)", "bitwise_not({i})"),
     # of two
     *("{n} + {n.with}", "{n} - {n.with}", "{n} * {n.with}", "{f} * {f.with}", "{f} + {f.with}"),
     *("{f} / ({f.with}.abs() + 0.5)", "maximum({f}, {f.with})", "minimum({n}, {n.with})"),
     *("add({n}, {n.with}, alpha=2)", "atan2({f}, {f.with}.abs() + 0.5)", "addcmul({f}, {f.with}, {f.with})"),
     *("lerp({f}, {f.same}, 0.3)", "sub({f}, {i.with})", "{f} * {b.with}"),
+    *(
+        "lerp({f}, {f.same}, {f.same})",
+        "hypot({f}, {f.with})",
+        "logaddexp({f}, {f.with})",
+        "copysign({f}, {f.with})",
+    ),
+    *("xlogy({f}.abs(), {f.with}.abs() + 0.5)", "{n}.add({n.with})", "rsub({f}, {f.with})"),
     # comparisons and logic
     *("{f} < {f.with}", "{f} >= {c}", "{i} == {i.with}", "{n} != 0", "{n} > {n.with}", "logical_not({a})"),
     *("{b} & {b.with}", "{b} | {b.with}", "{b} ^ {b.with}", "~{b}", "{i} & {i.with}", "isnan({f})"),
@@ -50,13 +75,67 @@ VALUES = (
     *("argmax({f}, {d})", "logsumexp({f}, {d})", "prod({f}, {d})", "var({f}, {d}, correction=0)"),
     *("any({b}, {d})", "all({b}, {d})", "cumsum({f}, {d})", "cumsum({i}, {d})", "std({f}, {d})"),
     *("linalg.vector_norm({f})", "{a}.sum(({d},))"),
+    *(
+        "argmin({f}, {d})",
+        "cummax({f}, {d}).values",
+        "cumprod({f}, {d})",
+        "logcumsumexp({f}, {d})",
+        "{n}.prod()",
+    ),
+    *("count_nonzero({a}, {d})", "diff({f}, dim={d})", "linalg.vector_norm({f}, 1, {d})", "trace({f})"),
+    *("mean({f}, ({d},), keepdim=True)", "{n}.amax()", "argsort({f}, {d}, stable=True)"),
     # layers
     *("softmax({f}, {d})", "log_softmax({f}, {d})", "F.layer_norm({f}, {f0}.shape[-1:])"),
     *("matmul({f}, {f.matmul})", "F.linear({f}, {f.linear})", "{f} @ {f.matmul}", "outer({f}, {f.with})"),
+    *(
+        "F.conv1d({f}, {f.same}, padding=1)",
+        "F.conv2d({f}[None], {f.same}[None], padding=1)",
+        "bmm({f}, {f.same}.mT)",
+    ),
+    *(
+        "F.max_pool1d({f}, 2)",
+        "F.avg_pool1d({f}, 2)",
+        "F.max_pool2d({f}, 2)",
+        "F.adaptive_avg_pool1d({f}, 2)",
+    ),
+    *("F.interpolate({f}, scale_factor=2)", "F.group_norm({f}, 1)", "F.rms_norm({f}, {f0}.shape[-1:])"),
+    *(
+        "F.batch_norm({f}, None, None, training=True)",
+        "F.normalize({f}, dim={d})",
+        "F.mse_loss({f}, {f.same})",
+    ),
+    "F.batch_norm({f}, {f.channels}, {f.channels}, training=True)",
+    *(
+        "F.cosine_similarity({f}, {f.same}, {d})",
+        "F.smooth_l1_loss({f}, {f.same})",
+        "einsum('ij,ij->j', {f}, {f.same})",
+    ),
+    *(
+        "F.cross_entropy({f}, {i.rows} % {f0}.shape[1])",
+        "F.binary_cross_entropy_with_logits({f}, {f.same}.sigmoid())",
+    ),
+    *(
+        "F.scaled_dot_product_attention({f}, {f.same}, {f.same})",
+        "addmm({f}, {f}, {f.matmul})",
+        "mv({f}, {f.matmul})",
+    ),
+    *("einsum('...i,...i->...', {f}, {f.same})", "F.one_hot({i} % 4, 4)", "kron({f}, {f.with})"),
     # joining and laying out
     *("cat([{a}, {a.same}], {d})", "stack([{a}, {a.same}], {d})", "cat([{f}, {f.same}, {f.same}], {d})"),
     *("flip({a}, [{d}])", "roll({a}, 1, {d})", "{a}.repeat_interleave(2, {d})", "tril({f})", "triu({f}, 1)"),
     *("F.pad({f}, (1, 2))", "F.pad({f}, (0, 1), value={c})", "{a}.clone()", "{a}.contiguous()"),
+    *(
+        "tile({a}, (2,))",
+        "diag_embed({f})",
+        "diag({f})",
+        "{a}.expand(2, *{a0}.shape).contiguous()",
+    ),
+    *(
+        "F.pad({f}, (1, 1), mode='circular')",
+        "F.pad({f}, (1, 1), mode='replicate')",
+        "select_scatter({a}, {a.row}, 0, 0)",
+    ),
+    *("slice_scatter({f}, {f}[1:] * 2, 0, 1)", "diagonal_scatter({f}, {f}.diagonal() * 2)"),
     # picking
     *(
         "index_select({a}, {d}, {i.flat} % {k})",
@@ -66,6 +145,30 @@ VALUES = (
     *("take_along_dim({f}, {i.same} % {k}, {d})", "F.embedding({i} % {f.matrix}.shape[0], {f.matrix})"),
     *("index_add({f}, {d}, torch.arange({k}).flip(0), {f.same})", "scatter({f}, {d}, {i.same} % {k}, {c})"),
     *("scatter_add({f}, {d}, {i.same} % {k}, {f.same})",),
+    *("scatter_reduce({f}, {d}, {i.same} % {k}, {f.same}, 'sum')", "{f}.masked_scatter({b.same}, {f.same})"),
+    *(
+        "scatter_reduce({f}, {d}, {i.same} % {k}, {f.same}, 'amax')",
+        "bucketize({f}, torch.arange(-2.0, 3.0))",
+    ),
+    "index_put({f}, ({i.flat} % {f0}.shape[0],), {f.row}, accumulate=True)",
+    # what is drawn is certain
+    *(
+        "F.dropout({f}, 0.0)",
+        "F.dropout({f}, 1.0)",
+        "F.dropout({f}, 0.5) * 0",
+        "rand_like({f}).floor() + {f}",
+    ),
+    *(
+        "torch.randint(3, 4, {a}.shape)",
+        "bernoulli({f}.detach() * 0 + 1)",
+        "{f} + torch.randn_like({f0}) * 0",
+    ),
+    # functions that hold others
+    *(
+        "checkpoint(block, {f}, {f.same}, use_reentrant=False)",
+        "checkpoint(block, {f}, {f.with}, use_reentrant=False)",
+    ),
+    *("choose({f}.sum() > 0, {f0}, {f.same})", "Skewed.apply({f}, {f.same})[1]"),
     # making
     *(
         "zeros_like({a})",
@@ -78,7 +181,12 @@ VALUES = (
 )
 """Expressions. What begins with a bare name is in `torch`."""
 
-CASTS = (torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16)
+CASTS = (
+    *(torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16, torch.float16),
+    *(torch.int32, torch.uint8, torch.int8),
+)
+
+HALF = (torch.bfloat16, torch.float16)
 
 VIEWS = (
     *(
@@ -101,7 +209,19 @@ VIEWS = (
         "{a}.unfold({d}, 2, 1)",
     ),
     *("{a}.as_strided((2, 2), (1, 1))", "{a}.as_strided((2,), (2,), 1)", "{a}.unflatten({d}, (-1, {k}))"),
-    *("{a}.reshape({k}, -1)", "{a}.to({a0}.dtype)", "{a}.detach()[{r}]"),
+    *("{a}.reshape({k}, -1)", "{a}.to({a0}.dtype)", "{a}.detach()[{r}]", "{a}.squeeze()", "{a}.ravel()"),
+    *(
+        "{a}.unbind({d})[-1]",
+        "{a}.split(1, {d})[0]",
+        "{a}.swapaxes(0, {d})",
+        "{a}.unsqueeze(0).squeeze(0)",
+    ),
+    *(
+        "{a}.expand(2, *{a0}.shape)[1]",
+        "{a}.unfold({d}, 2, 1)[0]",
+        "{a}.as_strided((2, 3), (1, 1))",
+        "{a}.contiguous()",
+    ),
 )
 
 SEVERAL = (
@@ -112,7 +232,12 @@ SEVERAL = (
     ),
     *("{v}, {w} = {a}.tensor_split(2, {d})", "{v}, {w} = {a}.unbind({d})", "{v}, {w} = {f}.aminmax(dim={d})"),
     *("{v}, {w} = {a}.split({k} - 1, {d})", "{v}, {w} = torch.var_mean({f}, {d}, correction=0)"),
-    *("{v}, {w} = {f}.sort({d})", "{v}, {w} = {f}.topk({k}, {d})"),
+    *(
+        "{v}, {w} = {f}.sort({d})",
+        "{v}, {w} = {f}.topk({k}, {d})",
+        "{v}, {w} = {a}[None].expand(2, *{a0}.shape)",
+    ),
+    *("{v}, {w} = Skewed.apply({f}, {f.same})", "{v}, {w} = torch.std_mean({f}, {d}, correction=0)"),
 )
 
 WRITES = (
@@ -150,18 +275,50 @@ WRITES = (
         "{n}[..., ::2] += 1",
     ),
     *("{n} += {n.into}", "{n} *= 2", "{f}.detach().add_({c})", "{f}.transpose(0, {d}).mul_({c})"),
+    *(
+        "torch.add({f}, {f.same}, out={f.same})",
+        "torch.sin({f}, out={f.same})",
+        "torch.sum({f} * 1, 0, out={f.reduced})",
+    ),
+    *(
+        "torch.mul({f}, {f.same}, out={f.same})",
+        "{f}.pow_(2)",
+        "{f}.round_()",
+        "{f}.cumsum_({d})",
+    ),
+    *(
+        "{f}.index_put_(({i.flat} % {f0}.shape[0],), {f.row}, accumulate=True)",
+        "{f}.floor_()",
+    ),
+    *(
+        "{f}.masked_scatter_({b.same}, {f.same})",
+        "{f}.bernoulli_(1)",
+        "{f}.normal_(0, 0)",
+        "{f}.uniform_(2, 2)",
+    ),
+    *(
+        "{f}.copy_({f.same}.detach())",
+        "{a}[1:] = {a}[:-1].clone()",
+        "{n}[{r}].neg_()",
+    ),
+    *(
+        "{f}.unfold({d}, 2, 2).mul_(2)",
+        "{f}.as_strided((2,), (2,), 1).add_(1)",
+        "{f}.expand_as({f.same}).mul_(2)",
+    ),
     *("{f}.view(-1)[1:].add_({c})", "{n}.diagonal().add_(1)", "{f}.select({d}, 0).copy_({f.row})"),
 )
 
 CONSTANTS = ("0.5", "2", "-1.25", "3", "0", "-0.75", "1")
 
 DISCRETE = re.compile(
-    r"[<>=!]=|[<>]|floor|sign|arg|sort|topk|max|min|abs|relu|clamp|logical|hardtanh|!=|isnan"
+    r"[<>=!]=|[<>]|floor|sign|arg|sort|topk|max|min|abs|relu|clamp|logical|hardtanh|!=|isnan|trunc|round|ceil|frac"
+    r"|mod|remainder|shrink|threshold|l1_loss|norm\(|bucketize|count_nonzero|choose|block|hardswish|bool"
 )
 """Lines that jump or have a kink: in bfloat16, where they do hangs on roundings."""
 
 _PLACE = re.compile(r"{([a-z]+)(0?)(?:\.([a-z]+))?}")
-_BARE = re.compile(r"^(?!F\.|torch\.)(?=[a-z_.0-9]+\()")
+_BARE = re.compile(r"^(?!F\.|torch\.|checkpoint|choose)(?=[a-z_.0-9]+\()")
 
 
 @dataclass
@@ -202,7 +359,10 @@ _RELATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], bool]] = {
     "into": lambda first, t: _broadcasts(first.shape, t.shape, into=True),
     "same": lambda first, t: first.shape == t.shape,
     "row": lambda first, t: _broadcasts(first.shape[1:], t.shape, into=True),
+    "reduced": lambda first, t: t.shape == first.shape[1:],
     "flat": lambda first, t: t.dim() == 1,
+    "rows": lambda first, t: t.dim() == 1 and first.dim() > 0 and t.shape[0] == first.shape[0],
+    "channels": lambda first, t: t.dim() == 1 and first.dim() > 1 and t.shape[0] == first.shape[1],
     "matrix": lambda first, t: t.dim() == 2,
     "matmul": lambda first, t: (
         t.dim() > 0 and first.dim() > 0 and t.shape[-2 if t.dim() > 1 else 0] == first.shape[-1]
@@ -301,8 +461,10 @@ def cast(scope: Scope) -> Statement | None:
         return None
     old = scope.tensors[name].dtype
     new = scope.dice.choice(CASTS)
-    if torch.bfloat16 in (old, new) and not new.is_floating_point:
+    if {old, new}.intersection(HALF) and not new.is_floating_point:
         return None  # what is discrete would hang on roundings
+    if new in (torch.uint8, torch.int8) and old.is_floating_point:
+        return None  # what becomes of -1.5 as a uint8 is not defined
     target = scope.new_name()
     rounds = old.is_floating_point and new.is_floating_point and old != new
     return Statement(f"{target} = {name}.to({new})", exact=f"{target} = {name}.clone()" if rounds else "")

@@ -27,8 +27,8 @@ MOST_REFUSED = 0.2
 @pytest.mark.parametrize(
     ("rungs", "count"),
     [
-        pytest.param(["functional", "partitioned"], NIGHTLY or 30, id="interpreted"),
-        pytest.param(["cpu"], NIGHTLY // 7 or 15, id="cpu", marks=pytest.mark.slow),
+        pytest.param(["functional", "partitioned"], NIGHTLY or 24, id="interpreted"),
+        pytest.param(["cpu"], NIGHTLY // 7 or 12, id="cpu", marks=pytest.mark.slow),
     ],
 )
 def test_random_programs_do_what_eager_does(rungs: list[str], count: int) -> None:
@@ -46,12 +46,35 @@ def test_a_seed_is_one_program() -> None:
 
 def test_the_programs_hold_what_they_are_meant_to_hold() -> None:
     counts: Counter[str] = Counter()
-    for seed in range(60):
+    words = (
+        "no_grad",
+        "enable_grad",
+        "autocast",
+        "requires_grad_",
+        "Parameter",
+        "_(",
+        "out=",
+        "detach",
+        "float32",
+    )
+    words += (
+        "int64",
+        "bfloat16",
+        "torch.float16",
+        "uint8",
+        "class Skewed",
+        "def block",
+        "def choose",
+        "dropout",
+    )
+    for seed in range(150):
         program = generate(seed, counts)
         text = program.text()
-        for word in ("no_grad", "enable_grad", "requires_grad_", "_(", "detach", "float32", "int64"):
+        for word in words:
             counts[word] += word in text
         counts["dynamic"] += program.dynamic
+        counts["called twice"] += program.calls > 1
+        counts["a mode of the caller"] += bool(program.caller)
         counts["an output twice"] += len(set(program.outputs)) < len(program.outputs)
         counts["an argument returned"] += bool(set(program.outputs) & set(program.parameters))
         counts["arguments share memory"] += len(set(program.arguments)) < len(program.leaves + program.setup)
