@@ -749,7 +749,7 @@ def _cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | Non
 
 def _dropout(function: Callable[..., Any], input: torch.Tensor, p: float, train: bool) -> Any:
     """Where dropout does nothing eager returns its argument; the decomposition used in tracing would return a copy."""
-    return function(input, p, train) if train and p != 0 else input
+    return function(input, p, train) if train and p != 0 and input.numel() != 0 else input
 
 
 def _common_outputs(graphs: Sequence[_TracedGraph], location: Location | None) -> list[torch.Tensor]:

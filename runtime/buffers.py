@@ -267,6 +267,10 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.detach()
     if tensor.is_conj() or tensor.is_neg():
         tensor = tensor.resolve_conj().resolve_neg()
+    if not tensor.numel():
+        return tensor.new_empty(
+            tensor.shape
+        )  # whatever its strides are, PyTorch calls it contiguous; IREE does not
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 

@@ -593,6 +593,18 @@ def broadcast_the_rest_of_a_split(x):
     return most * rest
 
 
+@case(of_leaf(lambda a: [a[:0, 1:]], 3, 4))
+def empty_argument_with_strides(x):
+    return x.sin(), x.sum(0)
+
+
+@case(plain(lambda: numbers(0, 4)))
+def dropout_of_nothing(x):
+    y = torch.nn.functional.dropout(x, 0.5)
+    y.add_(1)
+    return y
+
+
 @case(plain(lambda: leaf(0, 4), lambda: leaf(2, 3, 0)))
 def slices_of_nothing(x, y):
     first, second = x.chunk(2, 0)

@@ -119,7 +119,7 @@ VALUES = (
         "addmm({f}, {f}, {f.matmul})",
         "mv({f}, {f.matmul})",
     ),
-    *("einsum('...i,...i->...', {f}, {f.same})", "F.one_hot({i} % 4, 4)", "kron({f}, {f.with})"),
+    *("einsum('...i,...i->...', {f}, {f.same})", "F.one_hot({i} % 4, 4)"),
     # joining and laying out
     *("cat([{a}, {a.same}], {d})", "stack([{a}, {a.same}], {d})", "cat([{f}, {f.same}, {f.same}], {d})"),
     *("flip({a}, [{d}])", "roll({a}, 1, {d})", "{a}.repeat_interleave(2, {d})", "tril({f})", "triu({f}, 1)"),
@@ -291,7 +291,7 @@ WRITES = (
         "{f}.floor_()",
     ),
     *(
-        "{f}.masked_scatter_({b.same}, {f.same})",
+        "{f}.masked_scatter_({b.same}, {f.same} * 1)",
         "{f}.bernoulli_(1)",
         "{f}.normal_(0, 0)",
         "{f}.uniform_(2, 2)",
