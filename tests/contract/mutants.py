@@ -163,7 +163,7 @@ def rows_that_notice(name: str, *arguments: str) -> list[str]:
 def _run_broken(name: str, arguments: Sequence[str]) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         MUTANTS[name].apply(patch)
-        quietly = ("--tb=no", "-p", "no:cacheprovider", "-p", "no:warnings")
+        quietly = ("--tb=no", "-p", "no:cacheprovider", "--disable-warnings")
         return list(run(*quietly, *(arguments or ("-k", "partitioned", "-m", "not slow"))).failed)
 
 
