@@ -79,7 +79,7 @@ def _updates_of_references(function: Any) -> dict[int, ResultFacts]:
 
 
 def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) -> list[Any]:
-    """Results with eager's strides, none of which shares memory with an argument or another result."""
+    """Results with eager's strides, none of them a view or sharing memory with an argument or another result."""
     sizes = Sizes(facts.arguments, arguments)
     given = (a.host_part if isinstance(a, ResidentTensor) else a for a in arguments)
     taken = {a.untyped_storage().data_ptr() for a in given if isinstance(a, torch.Tensor)}
@@ -93,8 +93,11 @@ def _finished(results: list[Any], facts: Signature, arguments: Sequence[Any]) ->
             value = stays or value.tensor
         if isinstance(value, torch.Tensor):
             value = with_strides(value, None if fact.strides is None else sizes.extents(fact.strides))
-            if value.untyped_storage().data_ptr() in taken or (keeps and fact.may_be_written):
+            shared = value.untyped_storage().data_ptr() in taken
+            if shared or (keeps and fact.may_be_written) or (value._is_view() and value.requires_grad):
                 value = value.clone()
+            elif value._is_view():  # of something that the interpreter made: to autograd a tensor of its own
+                value = value.detach()
             taken.add(value.untyped_storage().data_ptr())
         finished.append(value)
     return finished

@@ -476,6 +476,22 @@ def return_in_eager_layout(x, y):
 # --- Gradients -------------------------------------------------------------------------------------------------------
 
 
+@case(plain(lambda: numbers(3, 4)))
+def base_written_through_another_view(x):
+    base = x.ceil()
+    flat, view = base.ravel(), base[:]
+    flat.sub_(3)
+    return base, view
+
+
+@case(plain(lambda: leaf(3, 4)))
+def differentiated_base_written_through_another_view(x):
+    base = x.sin()
+    flat, view = base.ravel(), base[:]
+    flat.sub_(3)
+    return base, view
+
+
 def _mixes(a, b):
     return a.cos(), b.sin(), a * b
 
