@@ -9,6 +9,7 @@ from typing import Any
 
 import sympy
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils._sympy.functions import CeilDiv, FloorDiv, Mod, PythonMod
 from torch.utils._sympy.functions import Max as TorchMax
 from torch.utils._sympy.functions import Min as TorchMin
@@ -23,6 +24,8 @@ def static(value: Any) -> int | None:
         raise TypeError(f"{value} depends on data and is no size")
     if isinstance(value, torch.SymInt):
         known = value.node.maybe_as_int()
+        if known is None and not expression(value).is_Symbol and statically_known_true(value == 1):
+            return 1  # by a guard: what broadcasts must be seen to
         return int(known) if known is not None else None
     return int(value)
 

@@ -926,3 +926,12 @@ def test_arguments_that_are_no_tensors(backend: str) -> None:
         (3, None, numbers(3), 2.5, True),
     ):
         close(compiled(*arguments), function(*arguments), "output")
+
+
+@_on("functional", "cpu")
+def test_a_size_that_a_guard_makes_1_broadcasts(backend: str) -> None:
+    def pooled(x):
+        halves = torch.nn.functional.avg_pool1d(x, 2)
+        return torch.addcmul(x, halves, x), halves.expand(2, 3) + 1
+
+    assert_like_eager(pooled, plain(lambda: numbers(2, 2)), backend=backend, dynamic=True)
