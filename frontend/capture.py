@@ -83,6 +83,7 @@ _RECURRENT_CALLS = (
     *(torch.ops.aten.lstm.input, torch.ops.aten.gru.input),
     *(torch.ops.aten.rnn_tanh.input, torch.ops.aten.rnn_relu.input),
 )
+_BATCH_NORM_CALLS = (torch.batch_norm, torch.native_batch_norm)
 _UPSAMPLE_CALLS = {
     torch._C._nn.upsample_nearest2d: torch.ops.aten.upsample_nearest2d.vec,
     torch._C._nn.upsample_bilinear2d: torch.ops.aten.upsample_bilinear2d.vec,
@@ -292,8 +293,11 @@ class _Trace:
                 tensor=record,
                 dynamic_dims=_dynamic_dims(record),
                 written=record is not None and record.storage in written,
+                uncounted=record is not None and fake._version == record.version,
             )
-            for node, source, kind, record in zip(placeholders, sources, kinds, traced.inputs, strict=True)
+            for node, source, kind, record, fake in zip(
+                placeholders, sources, kinds, traced.inputs, fakes, strict=True
+            )
         )
         _refuse_lost_backwards([*traced.values, *fakes])
         return CapturedGraph(
@@ -614,8 +618,7 @@ class _GraphInterpreter(fx.Interpreter):
         if target is _WRAP and isinstance(args[0], fx.GraphModule):
             return _GraphInterpreter(args[0], self._trace).run(*args[1:])
         if target is torch._C._autograd._get_data_attr:  # type: ignore[attr-defined]
-            with self._trace.recorder.user_detaches():
-                return super().call_function(target, args, kwargs)
+            return self._trace.recorder.take_data(*args)
         for body in pytree.tree_leaves((args, kwargs)):
             if isinstance(body, fx.GraphModule):
                 _refuse_unseen_autograd(body, str(target), self._trace.state.location)
@@ -639,8 +642,7 @@ class _KeepWhole(TorchFunctionMode):
         # torch.autocast(cache_enabled=True) turns the cache on, which would hand out casts that another trace made.
         torch.set_autocast_cache_enabled(False)
         if func == _TAKE_DATA:
-            with self._trace.recorder.user_detaches():
-                return func(*args, **kwargs)
+            return self._trace.recorder.take_data(*args)
         if func in _ATTENTION_CALLS:
             return self._trace.attention(args, kwargs)
         if func in _DROPOUT_CALLS:
@@ -651,6 +653,11 @@ class _KeepWhole(TorchFunctionMode):
             return self._trace.upsample(func, args, kwargs)
         if func in _RECURRENT_CALLS:
             return _in_plain_ops(func, *args, **kwargs)
+        if func in _BATCH_NORM_CALLS:
+            # Eager's kernels write the running statistics without counting it; the ops of the trace count.
+            tensors = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+            with torch.autograd._unsafe_preserve_version_counter(tensors):  # type: ignore[attr-defined]
+                return func(*args, **kwargs)
         if isinstance(func, FunctionType) and func.__globals__ is torch.nn.functional.__dict__:
             with self:  # a handler runs with its mode off; the calls inside this function have to be seen too
                 return _without_override_check(func)(*args, **kwargs)

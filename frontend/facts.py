@@ -45,6 +45,7 @@ class Argument:
     of_argument: int | None  # saved: the forward argument that it is
     of_result: int | None  # saved or tangent: the forward result that it is, or belongs to
     kept: bool = False  # the gradients are computed from it, although it is not saved for the backward
+    uncounted: bool = False  # its version counter does not see its update
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class ResultFacts:
     saved_in_eager: bool = False
     requires_grad: bool = False
     detached: bool = False
+    uncounted: bool = False
     viewed_again: bool = False
     one_of_several: bool = False
     is_argument: int | None = None
@@ -103,6 +105,7 @@ def _argument(attributes: fn.Attributes, type_: ir.Type) -> Argument:
         of_argument=_integer(attributes, "flambeau.of_argument"),
         of_result=_integer(attributes, "flambeau.of_result"),
         kept="autograd.kept" in attributes,
+        uncounted="autograd.uncounted" in attributes,
     )
 
 
@@ -117,6 +120,7 @@ def _result(attributes: fn.Attributes, type_: ir.Type) -> ResultFacts:
         saved_in_eager="autograd.saved" in attributes,
         requires_grad="autograd.requires_grad" in attributes,
         detached="autograd.detached" in attributes,
+        uncounted="autograd.uncounted" in attributes,
         viewed_again="autograd.viewed_again" in attributes,
         one_of_several="autograd.one_of_several" in attributes,
         is_argument=_integer(attributes, "flambeau.is_argument"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""options={"freezing": True}: in inference, parameters and buffers are copied to the device once, not at every call.
+"""options={"freezing": True}: in inference, parameters are copied to the device once, not at every call.
 
 In: a compiled function for a device with memory of its own. Out: the same function, which keeps these copies.
 """
@@ -33,10 +33,11 @@ _COPIES: defaultdict[str, MutableMapping[torch.Tensor, weakref.ref[_Copy]]] = de
 
 
 class Frozen:
-    """A function without a backward, with copies of its parameters and buffers on the device.
+    """A function without a backward, with copies of its parameters on the device.
 
     A copy is used as long as the same tensor object comes with the same `_version`, and freed with the tensor or with
-    this function. Not copied are tensors that the function gives new values, and those that have no version.
+    this function. Not copied are buffers (batch norm in training writes its statistics without counting it), parameters
+    that the function gives new values, and those that have no version.
     """
 
     def __init__(self, call: Execute, facts: Signature, device: str) -> None:
@@ -44,7 +45,7 @@ class Frozen:
         written = {r.updates for r in facts.results}
         self._call = call
         self._positions = [
-            i for i, a in enumerate(facts.arguments) if a.role in ("parameter", "buffer") and i not in written
+            i for i, a in enumerate(facts.arguments) if a.role == "parameter" and i not in written
         ]
         self._copies: MutableMapping[torch.Tensor, _Copy] = WeakIdKeyDictionary()
         self._of_all_graphs = _COPIES[device]

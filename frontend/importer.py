@@ -177,6 +177,8 @@ class Importer(AtenImporter):
             facts["flambeau.dims"] = symbols.expression_array(record.tensor.shape)
         if self.needs_autograd and record.tensor.requires_grad:
             facts["autograd.requires_grad"] = ir.UnitAttr.get()
+        if record.written and record.uncounted:
+            facts["autograd.uncounted"] = ir.UnitAttr.get()
         return facts
 
     @contextmanager

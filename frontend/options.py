@@ -36,7 +36,7 @@ class Options:
     saved_dtype: "bfloat16" or "float16" keeps float32 values that are saved for the backward in half the memory.
         Gradients get its rounding errors (2^-9, 2^-12 of a value), and in float16 what is beyond 65504 is infinite;
         outputs stay as they are.
-    freezing: in inference, parameters and buffers are copied to a device with memory of its own once. A write that
+    freezing: in inference, parameters are copied to a device with memory of its own once. A write that
         PyTorch does not count (`_version`: writes through `.data` or numpy are not) is not seen.
     """
 

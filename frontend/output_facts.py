@@ -6,6 +6,7 @@ other, or that eager returns with gaps or overlaps, are described as views of th
 one more result, their base.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
     """The returned values and their facts: one per output that is no constant and not repeated, then the
     bases."""
-    importer.node = node  # from here on it is what uses values
     values: list[ir.Value] = []
     facts: list[fn.Attributes] = []
     outputs = importer.captured.outputs
@@ -76,6 +76,8 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
                 raise UnsupportedGraphError("output", user_location(argument), reason)
             if not tensor.is_view:
                 fact["autograd.detached"] = ir.UnitAttr.get()  # x.detach(), x.data
+                if tensor.uncounted:
+                    fact["autograd.uncounted"] = ir.UnitAttr.get()
         elif tensor.storage in needs_base:
             bases.setdefault(tensor.storage, []).append(len(values))
         else:
@@ -90,14 +92,16 @@ def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value],
             )
         tensors = {position: _record_of(outputs, facts[position]) for position in views}
         base = _output_that_is_whole(tensors, owner)
-        if base is None:
+        if base is not None:
+            facts[base] |= layout(tensors[base])
+        else:
             base = len(values)
             values.append(importer.value(root))
             facts.append({"flambeau.base": ir.UnitAttr.get()})
             for name in ("autograd.requires_grad", "autograd.saved"):
                 if any(name in facts[position] for position in views):
                     facts[base][name] = ir.UnitAttr.get()
-        facts[base] |= layout(owner)
+            facts[base] |= layout(owner)
         for position, tensor in tensors.items():
             if position != base:
                 facts[position]["flambeau.view_of_result"] = fn.integer(base)
@@ -158,25 +162,26 @@ def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> Tensor
 
 
 def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord) -> int | None:
-    """Of outputs that share memory, by result: one that is all of it and no view, so the others are views of it."""
+    """Of outputs that share memory, by result: one that is all of it and no view, so the others are views of it.
+
+    It may have another shape than the owner (`x.t().flatten()` copies, and is no view of its copy).
+    """
     requires_grad = any(tensor.requires_grad for tensor in tensors.values())
     for position, tensor in tensors.items():
-        same = [
-            symbols.expression(a) == symbols.expression(c)
-            for a, c in zip(_geometry(tensor), _geometry(owner), strict=False)
-        ]
         if (
             not tensor.is_view
             and tensor.requires_grad == requires_grad
             and tensor.dtype == owner.dtype
-            and all(same)
+            and is_dense(tensor)
+            and _extent(tensor) == _extent(owner)
         ):
             return position
     return None
 
 
-def _geometry(tensor: TensorRecord) -> list[Any]:
-    return [len(tensor.shape), *tensor.shape, *tensor.stride, tensor.storage_offset]
+def _extent(tensor: TensorRecord) -> tuple[Any, Any]:
+    """Where the tensor begins in its memory, and how many elements it has."""
+    return symbols.expression(tensor.storage_offset), symbols.expression(math.prod(tensor.shape))
 
 
 def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:

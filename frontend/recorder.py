@@ -5,7 +5,6 @@ import linecache
 import operator
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -83,6 +82,7 @@ class Recorder(TorchDispatchMode):
         self._pending: list[tuple[fx.Node, Any, bool, tuple[int, ...], bool]] = []
         self._owners: dict[int, tuple[str, torch.Tensor]] = {}  # id of a live tensor -> the node that made it
         self._user_detaches = False  # by `.data`, which looks like autograd's own way to do it
+        self._data: dict[int, torch.Tensor] = {}  # by id: what `.data` gave
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -107,14 +107,15 @@ class Recorder(TorchDispatchMode):
         self._note(previous, func, result, grad_enabled, numbers, saved)
         return result
 
-    @contextmanager
-    def user_detaches(self) -> Iterator[None]:
-        """What is detached in here without a call of `detach` is the user's doing."""
+    def take_data(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor.data`: what is detached here without a call of `detach` is the user's doing."""
         self._user_detaches = True
         try:
-            yield
+            data = tensor.data
         finally:
             self._user_detaches = False
+        self._data[id(data)] = data
+        return data
 
     def _refuse(self, func: OpOverload) -> None:
         """Raise for what a graph of ATen ops cannot say."""
@@ -181,6 +182,7 @@ class Recorder(TorchDispatchMode):
             return None
         base = value._base if value._is_view() else None
         owner = self._owners.get(id(base))
+        counted_by = value if base is None else base
         try:
             requires_grad, is_leaf = value.requires_grad, value.is_leaf
         except RuntimeError:  # a view made under no_grad, of memory that was written since: it has no history
@@ -198,6 +200,7 @@ class Recorder(TorchDispatchMode):
             is_view=base is not None,
             view_base=owner[0] if owner is not None else None,
             one_of_several=base is not None and _get_creation_meta(value) == CreationMeta.MULTI_OUTPUT_NODE,
+            uncounted=id(counted_by) in self._data,
         )
 
     def _note(

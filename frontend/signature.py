@@ -52,6 +52,7 @@ class TensorRecord:
     result this tensor is a view of (None: not a view, or the base never was a value of the graph). Sizes and offsets
     count elements. A view made under no_grad has requires_grad of its base although no gradient flows through it.
     `one_of_several`: a view made by an op that makes several (`unbind`), which autograd forbids to write.
+    `uncounted`: made by `.data`, so that writes to it count in a version counter of its own.
     """
 
     shape: tuple[Size, ...]
@@ -66,6 +67,7 @@ class TensorRecord:
     is_view: bool
     view_base: str | None
     one_of_several: bool = False
+    uncounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class InputRecord:
     `name` is the placeholder's name, `source` is what the user would write (`L['self'].fc.weight`). `value` is the fake
     tensor before the graph ran, or the SymInt. `tensor` is None for a symint. `dynamic_dims` are the dimensions without
     a fixed size. `written`: the graph writes the input's storage, through this input or another tensor that shares it.
+    `uncounted`: the writes leave the input's version counter alone.
     """
 
     name: str
@@ -99,6 +102,7 @@ class InputRecord:
     tensor: TensorRecord | None = None
     dynamic_dims: tuple[int, ...] = ()
     written: bool = False
+    uncounted: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,10 @@ class CompiledGraph:
             outputs[position] = value
         for fact, value in zip(self._facts.results, results, strict=False):
             if fact.updates is not None:
-                _copy_back(arguments[fact.updates], value, hidden=fact.hidden)
+                argument = arguments[fact.updates]
+                if self._arguments[fact.updates].uncounted:
+                    argument = argument.data
+                _copy_back(argument, value, hidden=fact.hidden)
         for fact, value in zip(self._facts.results, results, strict=False):
             if fact.output is not None:
                 outputs[fact.output] = self._output(fact, value, arguments, results, sizes)
@@ -129,6 +132,8 @@ class CompiledGraph:
                 value = base.as_strided(
                     sizes.extents(fact.view.sizes), sizes.extents(fact.view.strides), offset
                 )
+        if fact.uncounted:
+            return value.data
         if fact.detached or (value.requires_grad and not fact.requires_grad):
             return value.detach()
         if fact.hidden and not value.requires_grad:

@@ -64,7 +64,6 @@ def assert_like_eager(
     calls: int = 1,
     ulps: int = 16,
     afterwards: Sequence[str] = AFTERWARDS,
-    versions: bool = True,
     fullgraph: bool = True,
     dynamic: bool | None = None,
     fallback: str = "error",
@@ -95,7 +94,7 @@ def assert_like_eager(
             assert len(facts) == len(wanted)
             for index, (fact, want) in enumerate(zip(facts, wanted, strict=True)):
                 where = f"{kind} {index} (outputs afterwards: {way})"
-                compare(fact, want, where, partial(close, ulps=ulps), versions)
+                compare(fact, want, where, partial(close, ulps=ulps))
 
 
 @dataclass
@@ -210,7 +209,6 @@ def compare(
     wanted: TensorFacts | None,
     where: str,
     judge: Callable[[torch.Tensor, torch.Tensor, str], None],
-    versions: bool = True,
 ) -> None:
     """Assert that a tensor looks like eager's; `judge(found, wanted, where)` asserts it of the values."""
     if found is None or wanted is None:
@@ -223,10 +221,9 @@ def compare(
         have, want = getattr(found, name), getattr(wanted, name)
         assert have == want, f"{where}: {name} is {have!r}, in eager {want!r}"
     # Several writes may become one, but autograd has to notice that there were any.
-    if versions:
-        assert (found.writes > 0) == (wanted.writes > 0), (
-            f"{where}: {found.writes} writes, in eager {wanted.writes}"
-        )
+    assert (found.writes > 0) == (wanted.writes > 0), (
+        f"{where}: {found.writes} writes, in eager {wanted.writes}"
+    )
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, where: str, ulps: int = 16) -> None:

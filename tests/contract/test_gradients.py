@@ -307,7 +307,7 @@ def test_c35_custom_function(rung: str) -> None:
 def test_c35_custom_functions_that_share_memory(function: Any, reason: str, rung: str, state: State) -> None:
     make = plain(lambda: leaf(3, 4))
     with state.eager(reason):
-        assert_like_eager(function, make, backend=rung, fallback="eager", versions=False)
+        assert_like_eager(function, make, backend=rung, fallback="eager")
 
 
 class Counts(torch.autograd.Function):
