@@ -197,7 +197,7 @@ class SoftMarginLossOp(FlambeauOp, name="soft_margin_loss"):
 
 # --- Binary cross entropy --------------------------------------------------------------------------------------------
 
-# What eager's backward uses: the float32 next to 1e-12.
+# What eager's first derivative uses: the float32 next to 1e-12.
 _LEAST_SPREAD = 9.999999960041972e-13
 
 
@@ -208,7 +208,7 @@ def _weighted(x: ir.Value, weight: ir.Value | None) -> ir.Value:
 class BinaryCrossEntropyOp(FlambeauOp, name="binary_cross_entropy"):
     """-weight (target log(x) + (1 - target) log(1 - x)), logarithms not below -100, reduced; x is in [0, 1].
 
-    Gradient: g weight (x - target) / max(x (1 - x), 1e-12); g weight (log(1 - x) - log(x)); weight carries none.
+    Gradient: `binary_cross_entropy_backward`; g weight (log(1 - x) - log(x)); weight carries none.
     """
 
     x: Tensor
@@ -222,24 +222,63 @@ class BinaryCrossEntropyOp(FlambeauOp, name="binary_cross_entropy"):
     infer = _reduced("weight")
 
     def vjp(op, g):
-        x, target, g = b.wide(op.x), b.wide(op.target), _weighted(_unreduce(op, g), op.weight)
-        spread = b.maximum(b.mul(x, b.sub(1.0, x)), _LEAST_SPREAD)
-        log, log_complement = _limited_logs(x)
+        x = b.wide(op.x)
+        slope = b.sub(b.log1p(b.neg(x)), b.log(x))
         return {
-            "x": b.cast_like(b.mul(g, b.div(b.sub(x, target), spread)), op.x),
-            "target": b.cast_like(b.mul(g, b.sub(log_complement, log)), op.target),
+            "x": b.binary_cross_entropy_backward(g, op.x, op.target, op.weight, op.reduction),
+            "target": b.cast_like(b.mul(_weighted(_unreduce(op, g), op.weight), slope), op.target),
         }
 
     def decompose(op):
         x, target = b.wide(op.x), b.wide(op.target)
-        log, log_complement = _limited_logs(x)
+        log = b.maximum(b.log(x), -100.0)
+        log_complement = b.maximum(b.log1p(b.neg(x)), -100.0)
         elements = b.sub(b.mul(b.sub(target, 1.0), log_complement), b.mul(target, log))
         return _reduce(op, _weighted(elements, op.weight))
 
 
-def _limited_logs(x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """log(x) and log(1 - x), not below -100."""
-    return b.maximum(b.log(x), -100.0), b.maximum(b.log1p(b.neg(x)), -100.0)
+class BinaryCrossEntropyBackwardOp(FlambeauOp, name="binary_cross_entropy_backward"):
+    """The gradient of x from that of the loss: grad weight (x - target) / max(x (1 - x), 1e-12).
+
+    Gradient, where PyTorch adds e = 1e-12 instead: g weight (x - target) / ((x + e) (1 - x + e));
+    g grad weight (x^2 - 2 x target + target) / ((x + e) (1 - x + e))^2; -g grad weight / max(x (1 - x), e);
+    weight carries none.
+    """
+
+    grad: Tensor
+    x: Tensor
+    target: Tensor
+    weight: Tensor | None
+    reduction: Int = MEAN
+    out: Result
+    aten = "binary_cross_entropy_backward"
+    recompute = CHEAP
+    lowering = Lowering.DECOMPOSE
+
+    def infer(op):
+        expected = _reduced("weight")(op)
+        if not compatible(op.grad, expected):
+            raise VerificationError(f"'grad' is {op.grad}, but the loss is {expected}")
+        return op.x
+
+    def vjp(op, g):
+        x, target, g = b.wide(op.x), b.wide(op.target), b.wide(g)
+        grad = b.mul(g, _weighted(_unreduce(op, op.grad), op.weight))
+        spread = b.mul(b.add(x, 1e-12), b.add(b.sub(1.0, x), 1e-12))
+        curve = b.add(b.sub(b.mul(x, x), b.mul(b.mul(x, target), 2.0)), target)
+        return {
+            "grad": _reduce(op, _weighted(b.mul(g, b.div(b.sub(x, target), spread)), op.weight)),
+            "x": b.cast_like(b.mul(grad, b.div(curve, b.mul(spread, spread))), op.x),
+            "target": b.cast_like(b.neg(b.div(grad, _spread(x, 1e-12))), op.target),
+        }
+
+    def decompose(op):
+        x, grad = b.wide(op.x), _weighted(_unreduce(op, op.grad), op.weight)
+        return b.cast_like(b.mul(grad, b.div(b.sub(x, b.wide(op.target)), _spread(x, _LEAST_SPREAD))), op.x)
+
+
+def _spread(x: ir.Value, least: float) -> ir.Value:
+    return b.maximum(b.mul(x, b.sub(1.0, x)), least)
 
 
 class BinaryCrossEntropyWithLogitsOp(FlambeauOp, name="binary_cross_entropy_with_logits"):

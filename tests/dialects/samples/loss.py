@@ -57,6 +57,21 @@ def _certain():
     return [torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0, 0.0]), None, 0]
 
 
+def _cross_entropy_gradient(reduction, weight=None, **options):
+    def arguments():
+        grad = torch.randn((3, 4) if reduction == 0 else ())
+        parts = [torch.randn(3, 4).sigmoid(), torch.rand(3, 4)]
+        return [grad, *parts, None if weight is None else torch.rand(weight) + 0.5, reduction]
+
+    return Sample("binary_cross_entropy_backward", arguments, grad=(0, 1, 2), **options)
+
+
+def _certain_gradient():
+    """Probabilities at and near 0 and 1, where PyTorch's second derivative is limited."""
+    x = torch.tensor([0.0, 1.0, 0.0, 1.0, 1e-9, 0.5])
+    return [torch.randn(6), x, torch.tensor([0.0, 1.0, 1.0, 0.0, 0.3, 0.6]), None, 0]
+
+
 def _nll(
     name,
     shape,
@@ -110,7 +125,11 @@ SAMPLES = [
             _cross_entropy(name, 2, weight=(4,), id="weight"),
         )
     ),
-    Sample("binary_cross_entropy", _certain, id="certain", grad=(0,)),
+    Sample("binary_cross_entropy", _certain, id="certain", grad=(0, 1)),
+    _cross_entropy_gradient(1, grad2=True),
+    _cross_entropy_gradient(0, weight=(3, 4), id="none", grad2=True),
+    _cross_entropy_gradient(2, weight=(4,), id="weight"),
+    Sample("binary_cross_entropy_backward", _certain_gradient, id="certain", grad=(0, 1, 2)),
     _cross_entropy("binary_cross_entropy_with_logits", 1, pos_weight=(4,), id="pos_weight", grad2=True),
     _cross_entropy("binary_cross_entropy_with_logits", 0, (3, 4), (4,), id="both weights"),
     _nll("nll_loss_forward", (5, 4), 1, grad2=True),
