@@ -24,7 +24,7 @@ import flambeau
 from benchmarks.models import MODELS
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
+from flambeau.frontend.execution import functions_by_name
 from flambeau.pipelines.joint import Joint
 from flambeau.pipelines.partitioners import PARTITIONERS
 from flambeau.pipelines.recompute import Recomputation
@@ -64,7 +64,7 @@ def flambeau_saves(model: Model) -> dict[str, Saved]:
         (joint,) = Path(folder).glob("*/*_join-slices.mlir")
         with create_context(), ir.Location.unknown():
             module = ir.Module.parse(joint.read_text())
-            (function,) = (f for f in fn.functions(module) if not fn.is_private(f))
+            (function,) = functions_by_name(module).values()
             return {name: _saved(Joint(function), PARTITIONERS[name]) for name in ("min-cut", "save-all")}
 
 

@@ -66,6 +66,16 @@ def require_broadcastable(name: str, type_: ir.Type, shape: Sequence[int]) -> No
         raise VerificationError(f"operand '{name}' of type {type_} does not broadcast to shape {list(shape)}")
 
 
+def overlaps_itself(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements of a strided tensor, which has any, may be one in memory. In doubt: yes."""
+    reach = 1  # of the dims so far, in elements
+    for stride, size in sorted(zip(strides, sizes, strict=True)):
+        if size > 1 and stride < reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
 def check_dim(name: str, dim: int, rank: int) -> int:
     """Refuse a dim that is not in [0, rank); 0-d tensors count as having one dim."""
     if not 0 <= dim < max(rank, 1):

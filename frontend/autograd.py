@@ -199,7 +199,7 @@ class _Apply(torch.autograd.Function):
         saved_results = {a.of_result for a in backward.arguments if a.role == "saved"}
         # What eager does not save may be written by the caller, who must not be told that the backward needs it.
         returned = [
-            r.clone() if i in saved_results and facts.results[i].may_be_written else _no_view(r)
+            r.clone() if i in saved_results and facts.results[i].may_be_written else r
             for i, r in enumerate(results)
         ]
         tensors = [returned[i] for i in visible if facts.results[i].dtype is not None]
@@ -405,8 +405,3 @@ class _RefuseSecondDerivative(torch.autograd.Function):
         raise SecondDerivativeError(
             f"the gradient of a compiled graph cannot be differentiated again: {ctx.error}"
         ) from ctx.error
-
-
-def _no_view(value: Any) -> Any:
-    """A result that autograd takes for a tensor of its own, whatever the interpreter made it from."""
-    return value.detach() if isinstance(value, torch.Tensor) and value._is_view() else value

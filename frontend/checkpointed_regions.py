@@ -25,8 +25,8 @@ class CheckpointedRegions:
 
     def enter(self, value: ir.Value, producer: fx.Node, user: fx.Node) -> ir.Value:
         """The value of a node as another one sees it: behind a marker if it is of another region."""
-        region = self._region(user) if self._numbers else None
-        if not self._numbers or self._region(producer) == region:
+        region = self._region(user)
+        if self._region(producer) == region:
             return value
         if (producer, region) not in self._seen_from:
             self._seen_from[producer, region] = b.autograd_checkpoint(value, region)

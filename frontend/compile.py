@@ -34,6 +34,7 @@ from flambeau.frontend.execution import (
     link,
     load_compiled,
     refuse_lost_gradients,
+    signatures,
     take_host_part,
 )
 from flambeau.frontend.facts import Signature, read_signature
@@ -200,7 +201,7 @@ class _Lowering:
                 raise ValueError(
                     f"backend {self.backend.name!r} stops at {stop!r}, which has no backward: call it under no_grad"
                 )
-            whole = {"graph": read_signature(functions_by_name(self.module)["graph"])}
+            whole = signatures(self.module)
             return functions_of_backend(compile_fn(self.module, whole), whole)["graph"], whole["graph"]
         facts = self.partition()
         if compile_fn is None:
@@ -210,9 +211,9 @@ class _Lowering:
         else:
             host, ops = self.split()
             count(ops)
-            signatures = self.lower()
-            returned = compile_fn(self.module, signatures) if signatures else {}
-            linked = link(host, functions_of_backend(returned, signatures), facts)
+            lowered = self.lower()
+            returned = compile_fn(self.module, lowered) if lowered else {}
+            linked = link(host, functions_of_backend(returned, lowered), facts)
         self.linked = linked
         return differentiable(linked, facts, self.gradients), facts["forward"]
 
@@ -312,11 +313,11 @@ class _Lowering:
         with self.module.context, ir.Location.unknown():
             host = ir.Module.parse(program.host)
         self.gradients.forgets_draws = any(map(_draws_for_compiler, fn.functions(host, declarations=True)))
-        signatures = {f.name.value: read_signature(f) for f in fn.functions(host, declarations=True)}
+        declared = {f.name.value: read_signature(f) for f in fn.functions(host, declarations=True)}
         compiled: dict[str, Call] = {}
         if program.artefact is not None:
             self.journal.artefact = program.artefact
-            of_artefact = {name: signatures[name] for name in program.artefact.functions}
+            of_artefact = {name: declared[name] for name in program.artefact.functions}
             compiled = load_compiled(
                 program.artefact,
                 self.backend,
@@ -326,7 +327,7 @@ class _Lowering:
             )
             self.journal.step("load")
         count(program.ops)
-        facts = {name: signatures[name] for name in ("forward", "backward") if name in signatures}
+        facts = {name: declared[name] for name in ("forward", "backward") if name in declared}
         self.linked = link(host, compiled, facts)
         resident = self.backend.device != "local"
         call = differentiable(self.linked, facts, self.gradients, resident)
@@ -346,7 +347,7 @@ class _Lowering:
             self.run_passes(stage_passes("forward"))
         if self.options.saved_dtype != "unchanged":
             self.run_passes(f"narrow-saved{{dtype={self.options.saved_dtype}}},cse")
-        facts = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
+        facts = signatures(self.module)
         refuse_lost_gradients(facts)
         return facts
 
@@ -359,10 +360,10 @@ class _Lowering:
 
     def lower(self) -> dict[str, Signature]:
         """Lower the functions that are left, if any; their facts."""
-        signatures = {name: read_signature(f) for name, f in functions_by_name(self.module).items()}
-        if signatures:
+        facts = signatures(self.module)
+        if facts:
             self.run_passes(self.options.pipeline or stage_passes(self.backend.pipeline))
-        return signatures
+        return facts
 
     def ops_counted(self, *modules: Any) -> dict[str, int]:
         """Counts of the ops that run on the host and of the others; UnsupportedGraphError if none may run there."""
@@ -384,7 +385,7 @@ class _Lowering:
 
     def differentiates(self) -> bool:
         """Whether some argument requires a gradient."""
-        return any(a.requires_grad for a in read_signature(functions_by_name(self.module)["graph"]).arguments)
+        return any(a.requires_grad for a in signatures(self.module)["graph"].arguments)
 
     def run_passes(self, pipeline: str | Sequence[Pass | str]) -> None:
         first = self.stages

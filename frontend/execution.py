@@ -33,6 +33,11 @@ def functions_by_name(module: ir.Module) -> dict[str, Any]:
     return {f.name.value: f for f in fn.functions(module) if not fn.is_private(f)}
 
 
+def signatures(module: ir.Module) -> dict[str, Signature]:
+    """The facts of the public functions by name."""
+    return {name: read_signature(function) for name, function in functions_by_name(module).items()}
+
+
 def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
     """`@name` through the reference interpreter, and its signature. PyTorch's autograd sees through it.
 

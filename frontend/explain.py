@@ -28,6 +28,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 from flambeau.frontend.compile import FlambeauWarning, compile_graph
+from flambeau.frontend.execution import functions_by_name
 from flambeau.frontend.explanation import (
     Explanation,
     GraphBreak,
@@ -278,7 +279,7 @@ def _reasons(journal: Journal) -> _Reasons:
     names = [stage.name for stage in journal.stages]
     module = journal.stages[names.index("partition") - 1].module()
     with module.context, ir.Location.unknown():
-        (function,) = (f for f in fn.functions(module) if not fn.is_private(f))
+        (function,) = functions_by_name(module).values()
         facts = Recomputation(Joint(function))
         banned = facts.banned(Bans())
         saved, again = {}, {}

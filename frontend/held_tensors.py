@@ -6,7 +6,7 @@ The graph is that of the caller's very tensors: they are read, and written, at e
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ class HeldTensors:
 
     def tensors(self) -> list[torch.Tensor]:
         """The tensors, now."""
-        return [_attribute(self.owner, name) for name in self.names]
+        return [attrgetter(name)(self.owner) for name in self.names]
 
     def appended(self, compiled: Callable[..., Any]) -> Callable[..., Any]:
         """A callable over the original inputs, from one over these and the tensors."""
@@ -46,9 +46,5 @@ class HeldTensors:
 def held_tensors(gm: fx.GraphModule) -> HeldTensors | None:
     """The tensors that a graph reads from its attributes; None if there are none."""
     names = dict.fromkeys(str(node.target) for node in gm.graph.find_nodes(op="get_attr"))
-    held = tuple(name for name in names if isinstance(_attribute(gm, name), torch.Tensor))
+    held = tuple(name for name in names if isinstance(attrgetter(name)(gm), torch.Tensor))
     return HeldTensors(gm, held) if held else None
-
-
-def _attribute(owner: Any, name: str) -> Any:
-    return reduce(getattr, name.split("."), owner)

@@ -275,9 +275,7 @@ class Importer(AtenImporter):
         return entity
 
     def _constant(self, node: fx.Node) -> Any:
-        target: Any = node.graph.owning_module
-        for part in str(node.target).split("."):
-            target = getattr(target, part)
+        target = operator.attrgetter(str(node.target))(node.graph.owning_module)
         if not isinstance(target, torch.Tensor):
             return target  # an inner graph
         return self.constant(target)

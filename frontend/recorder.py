@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flambeau.dialects.infer import overlaps_itself
 from flambeau.frontend.signature import (
     NODE_RECORD,
     Location,
@@ -242,21 +243,13 @@ def _overlaps_itself(tensor: torch.Tensor) -> bool:
     Eager refuses expanded tensors alone. A symbol is taken for a size above 1, and for a stride without overlap.
     In doubt: yes.
     """
-    dims = [
-        (size, stride)
-        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-        if not (type(size) is int and size <= 1)
-    ]
-    if any(type(stride) is int and stride == 0 for _, stride in dims):
-        return True
-    if any(type(number) is not int for dim in dims for number in dim) or not tensor.numel():
-        return False
-    reach = 1  # of the dims so far, in elements
-    for size, stride in sorted(dims, key=lambda dim: dim[1]):
-        if stride < reach:
-            return True
-        reach += (size - 1) * stride
-    return False
+    sizes, strides = tensor.shape, tensor.stride()
+    if all(type(number) is int for number in (*sizes, *strides)):
+        return tensor.numel() > 0 and overlaps_itself(sizes, strides)
+    return any(
+        type(stride) is int and stride == 0 and not (type(size) is int and size <= 1)
+        for size, stride in zip(sizes, strides, strict=True)
+    )
 
 
 def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:

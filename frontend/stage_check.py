@@ -17,7 +17,7 @@ import torch
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.frontend.autograd import Execute
-from flambeau.frontend.execution import functions_by_name, interpret
+from flambeau.frontend.execution import functions_by_name, interpret, signatures
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.journal import Journal, Stage
 from flambeau.frontend.signature import plain_source
@@ -301,15 +301,14 @@ def _rung(stage: tuple[str, ir.Module, ir.Module]) -> _Rung | None:
     name, module, caller = stage
     if not all(_is_interpreted(op) for op in operations(module)):
         return None
-    entries = [n for n in functions_by_name(caller) if n in ("graph", "forward", "backward")]
-    facts = {n: read_signature(functions_by_name(caller)[n]) for n in entries}
+    facts = {n: f for n, f in signatures(caller).items() if n in ("graph", "forward", "backward")}
     if caller is module:
         called = interpreter.Module(module)
     else:
         own = interpreter.Module(module)
         compiled = [n for n, f in functions_by_name(module).items() if not host_functions.is_host_function(f)]
         called = interpreter.Module(caller, {n: own.function(n) for n in compiled})
-    functions = {n: _execute(called, n) for n in entries}
+    functions = {n: _execute(called, n) for n in facts}
     return _Rung(f"pass {name!r}", functions, facts, caller)
 
 

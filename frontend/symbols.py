@@ -24,7 +24,7 @@ def static(value: Any) -> int | None:
         raise TypeError(f"{value} depends on data and is no size")
     if isinstance(value, torch.SymInt):
         known = value.node.maybe_as_int()
-        if known is None and not expression(value).is_Symbol and statically_known_true(value == 1):
+        if known is None and not value.node.expr.is_Symbol and statically_known_true(value == 1):
             return 1  # by a guard: what broadcasts must be seen to
         return int(known) if known is not None else None
     return int(value)

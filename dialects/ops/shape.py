@@ -11,7 +11,7 @@ from math import prod
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import check_dim, merge_shapes
+from flambeau.dialects.infer import check_dim, merge_shapes, overlaps_itself
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
@@ -608,12 +608,7 @@ class AsStridedOp(FlambeauOp, name="as_strided"):
         return b.index(elements, [_strided_positions(op)], [0])
 
     def may_repeat(op):
-        reach = 1  # of the dims so far, in elements
-        for stride, size in sorted(zip(op.stride, op.size, strict=True)):
-            if size > 1 and stride < reach:
-                return True
-            reach += (size - 1) * stride
-        return False
+        return overlaps_itself(op.size, op.stride)
 
     def scatter(op, base, part):
         return b.as_strided_scatter(base, part, op.size, op.stride, op.storage_offset)

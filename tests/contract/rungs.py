@@ -13,7 +13,8 @@ import torch
 import flambeau
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.facts import Signature, read_signature
+from flambeau.frontend import execution
+from flambeau.frontend.facts import Signature
 from flambeau.pipelines import functions as fn
 
 RUNGS = ("functional", "partitioned", "cpu")
@@ -62,8 +63,7 @@ def parsed(path: Path) -> Any:
 
 def signatures(path: Path) -> dict[str, Signature]:
     """The facts of the public functions in a module file, by name."""
-    module = parsed(path)  # its functions do not keep it alive
-    return {f.name.value: read_signature(f) for f in fn.functions(module) if not fn.is_private(f)}
+    return execution.signatures(parsed(path))
 
 
 def op_names(path: Path, function: str) -> list[str]:

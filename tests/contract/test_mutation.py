@@ -11,7 +11,6 @@ import flambeau
 from tests.contract.conftest import State
 from tests.contract.rungs import counted, interpreted, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, of_leaf, plain, weights_like
-from tests.programs import Counting
 
 
 def test_c39_plain_writes(rung: str) -> None:
@@ -237,6 +236,21 @@ def test_c43_changed_sizes_of_a_temporary(rung: str) -> None:
         return y, y.sum(1)
 
     assert_like_eager(function, plain(lambda: leaf(2, 3)), backend=rung)
+
+
+class Counting(nn.Module):
+    """Counts its calls and follows a mean, in buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(4))
+        self.weight = nn.Parameter(numbers(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        self.mean.lerp_(x.detach().mean(0), 0.5)
+        return x * self.weight - self.mean
 
 
 def test_c45_buffers(rung: str) -> None:
