@@ -117,28 +117,36 @@ class SizeOrigins:
         numbers: dict[Hashable, int] = {}
         last = _FIRST
 
-        def number(origin: Hashable) -> int:
+        def made_up() -> int:
             nonlocal last
+            last += sign * random.randint(1, _STEP)
+            return last
+
+        def number(origin: Hashable) -> int:
             if isinstance(origin, int):
                 return origin
             if origin not in numbers:
                 if isinstance(origin, tuple) and origin[0] in _ARITHMETIC:
                     numbers[origin] = _ARITHMETIC[origin[0]](*map(number, origin[1:]))
                 else:
-                    last += sign * random.randint(1, _STEP)
-                    numbers[origin] = last
+                    numbers[origin] = made_up()
             return numbers[origin]
+
+        def size(origin: Hashable) -> int:
+            if number(origin) < 0:  # s - (s + 1) // 2 is no size while the quotient is made up too
+                numbers[origin] = made_up()
+            return number(origin)
 
         def sized(value: ir.Value) -> ir.Type:
             if not is_tensor(value.type):
                 return value.type
-            sizes = [number(self.dim(value, d)) for d in range(value.type.rank)]
+            sizes = [size(self.dim(value, d)) for d in range(value.type.rank)]
             return tensor_type(sizes, value.type.element_type)
 
         if op.name not in OPS:
             return None
         with op.location:
-            inferred = infer_types(op.opview, sized, lambda size: number(self.size(size)))
+            inferred = infer_types(op.opview, sized, lambda value: size(self.size(value)))
         if inferred is None:
             return None
         origins = {n: origin for origin, n in numbers.items()}

@@ -216,18 +216,18 @@ def layout(tensor: TensorRecord) -> fn.Attributes:
     contiguous = True
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
         contiguous = contiguous and symbols.expression(stride) == symbols.expression(expected)
-        expected = expected * (size if _hint(size) > 0 else 1)
+        expected = expected * (size if symbols.hint(size) > 0 else 1)
     return {} if contiguous else {"flambeau.strides": symbols.expression_array(tensor.stride)}
 
 
 def is_dense(tensor: TensorRecord) -> bool:
     """Whether the elements fill their memory without gaps or overlaps, in some order of the dims."""
-    if any(_hint(size) == 0 for size in tensor.shape):
+    if any(symbols.hint(size) == 0 for size in tensor.shape):
         return True
     dims = [
-        (_hint(stride), _hint(size))
+        (symbols.hint(stride), symbols.hint(size))
         for size, stride in zip(tensor.shape, tensor.stride, strict=True)
-        if _hint(size) != 1
+        if symbols.hint(size) != 1
     ]
     expected = 1
     for stride, size in sorted(dims):
@@ -235,14 +235,3 @@ def is_dense(tensor: TensorRecord) -> bool:
             return False
         expected *= size
     return True
-
-
-_ANY_SIZE = 7919  # of a size that depends on data: a number that no other size is
-
-
-def _hint(size: int | torch.SymInt) -> int:
-    """A size at the traced inputs; only properties that hold for all sizes are decided with it."""
-    if not isinstance(size, torch.SymInt):
-        return int(size)
-    hint = size.node.hint
-    return _ANY_SIZE if hint is None else int(hint)

@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tre
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flambeau.dialects.infer import overlaps_itself
+from flambeau.frontend import symbols
 from flambeau.frontend.signature import (
     NODE_RECORD,
     Location,
@@ -240,16 +241,10 @@ def _below_autograd() -> bool:
 def _overlaps_itself(tensor: torch.Tensor) -> bool:
     """Whether elements of a tensor may be one in memory: what a write to it leaves there is not defined.
 
-    Eager refuses expanded tensors alone. A symbol is taken for a size above 1, and for a stride without overlap.
-    In doubt: yes.
+    Eager refuses expanded tensors alone. A dynamic size is more than one in other calls. In doubt: yes.
     """
-    sizes, strides = tensor.shape, tensor.stride()
-    if all(type(number) is int for number in (*sizes, *strides)):
-        return tensor.numel() > 0 and overlaps_itself(sizes, strides)
-    return any(
-        type(stride) is int and stride == 0 and not (type(size) is int and size <= 1)
-        for size, stride in zip(sizes, strides, strict=True)
-    )
+    sizes = [size if type(size) is int else max(symbols.hint(size), 2) for size in tensor.shape]
+    return 0 not in sizes and overlaps_itself(sizes, [symbols.hint(stride) for stride in tensor.stride()])
 
 
 def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:

@@ -38,6 +38,17 @@ def expression(value: int | torch.SymInt) -> sympy.Expr:
     return node.shape_env.replace(node.expr) if node.shape_env is not None else node.expr
 
 
+_ANY_SIZE = 7919  # of a size that depends on data: a number that no other size is
+
+
+def hint(size: int | torch.SymInt) -> int:
+    """A size at the traced inputs; only properties that hold for all sizes may be decided with it."""
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    known = size.node.hint
+    return _ANY_SIZE if known is None else int(known)
+
+
 def expression_array(values: Sequence[Any]) -> ir.ArrayAttr:
     """Sizes as an attribute: numbers as i64, symbols and expressions as strings (`"s0"`, `"2*s0 + 1"`)."""
     i64 = ir.IntegerType.get_signless(64)

@@ -46,6 +46,7 @@ OTHER: dict[str, Make] = {
     "at most five": lambda x, y, w: b.slice(x, 0, 0, b.min_sizes(rows(x), 5), 1),
     "at least five": lambda x, y, w: ones(b.max_sizes(rows(x), 5), 4),
     "the next even number": lambda x, y, w: ones(b.multiply_sizes([halved(rows(x)), 2]), 4),
+    "all but a half": lambda x, y, w: ones(b.add_sizes(rows(x), b.multiply_sizes([halved(rows(x)), -1]))),
     "the mean": lambda x, y, w: ones(halved(b.as_index(b.add_sizes(rows(x), rows(y)))), 4),
     "the smaller of two": lambda x, y, w: b.diagonal(ones(rows(x), rows(y)), 0, 0, 1),
 }

@@ -935,6 +935,28 @@ def test_arguments_that_are_no_tensors(backend: str) -> None:
         close(compiled(*arguments), function(*arguments), "output")
 
 
+@_on("partitioned", "cpu")
+def test_what_is_left_of_a_size_is_written(backend: str) -> None:
+    """The second chunk of s columns has s - (s + 1) // 2."""
+
+    def function(x):
+        x.chunk(2, 1)[1].fill_(2)
+        return x + 1
+
+    assert_like_eager(function, plain(lambda: numbers(4, 4)), backend=backend, dynamic=True)
+
+
+def test_windows_that_overlap_at_other_sizes_are_not_written() -> None:
+    """There is one window at the first call, which is no reason to compile for any number of them."""
+    compiled = flambeau.compile(lambda x: x[1:].unfold(0, 3, 2).mul_(2), backend="functional", dynamic=True)
+    with pytest.warns(flambeau.FlambeauWarning, match="more than one element"):
+        compiled(torch.ones(4))
+    x, y = torch.ones(8), torch.ones(8)
+    compiled(x)
+    y[1:].unfold(0, 3, 2).mul_(2)
+    close(x, y, "input")
+
+
 @_on("functional", "cpu")
 def test_a_size_that_a_guard_makes_1_broadcasts(backend: str) -> None:
     def pooled(x):
