@@ -20,7 +20,6 @@ from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, Pyth
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.frontend import symbols
-from flambeau.frontend.capture import PlainRecurrence
 from flambeau.frontend.compile import CompilationError
 from flambeau.frontend.execution import bytecode, functions_by_name
 from flambeau.frontend.exported import CapturedProgram, capture_exported_program
@@ -28,6 +27,7 @@ from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.importer import import_graph
 from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.frontend.special_sizes import input_fakes, retraces_alike, shapes_hold
+from flambeau.frontend.torch_calls import PlainRecurrence
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline

@@ -5,6 +5,7 @@ import linecache
 import operator
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,9 +13,9 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch._C._autograd import CreationMeta, _get_creation_meta
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from flambeau.dialects.infer import overlaps_itself
 from flambeau.frontend import symbols
@@ -43,9 +44,12 @@ _PLAIN_TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter, FakeTensor)
 
 
 class TraceState:
-    """What all graphs of one capture share: the user's line, the grad mode of their call, the numbers of storages."""
+    """What all graphs of one capture share: fake mode, user's line, grad mode of their call, numbers of storages."""
 
-    def __init__(self) -> None:
+    def __init__(self, fake_mode: FakeTensorMode) -> None:
+        self.fake_mode = fake_mode
+        self.recorders: list[Recorder] = []
+        """Of the graphs being traced, the outermost first."""
         self.stack_trace: str | None = None
         """Of the Dynamo node being run; None: read Python's own stack."""
         self.call_grad_enabled = torch.is_grad_enabled()
@@ -53,6 +57,17 @@ class TraceState:
         self.initial_seed = torch.initial_seed()
         """Of the CPU's generator, at the start."""
         self._storages: dict[int, tuple[int, torch.UntypedStorage]] = {}
+
+    @property
+    def recorder(self) -> "Recorder":
+        """Of the graph being traced just now, the innermost one."""
+        return self.recorders[-1]
+
+    @contextmanager
+    def only_fake(self) -> Iterator[None]:
+        """Run on fake tensors without recording."""
+        with _disable_current_modes(), self.fake_mode:
+            yield
 
     @property
     def location(self) -> Location | None:

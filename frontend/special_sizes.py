@@ -17,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
 from flambeau.frontend import symbols
-from flambeau.frontend.capture import PlainRecurrence
 from flambeau.frontend.signature import written_arguments
+from flambeau.frontend.torch_calls import PlainRecurrence
 
 Numbers = Mapping[sympy.Symbol, int]
 
