@@ -265,6 +265,9 @@ class Importer(AtenImporter):
         entity = self._entities[argument] if isinstance(argument, fx.Node) else argument
         if isinstance(entity, Reference):
             loaded = b.ref_load(entity.ref)
+            tensor = argument.meta[NODE_RECORD].results[0] if isinstance(argument, fx.Node) else None
+            if tensor is not None:
+                loaded = _refined(loaded, self.tensor_type(tensor.shape, tensor.dtype))
             if entity.detached and self.needs_autograd:
                 loaded = b.autograd_detach(loaded)
             return self._regions.read(loaded, self.node)
@@ -384,6 +387,7 @@ class Importer(AtenImporter):
         expected = self.tensor_type(tensor.shape, tensor.dtype)
         if not compatible(value.type, expected):
             raise TypeError(f"imported as {value.type}, but the trace says {expected}")
+        value = _refined(value, expected)
         if self._loses_history(record, tensor):
             value = b.autograd_detach(value)
         value = self._regions.keep(value, self.node)
@@ -643,9 +647,6 @@ class Importer(AtenImporter):
         )
         if equal:
             return value
-        known = [] if shape is None else self.sizes(shape)
-        if any(isinstance(k, int) and s == DYNAMIC for k, s in zip(known, shape_of(value), strict=False)):
-            value = b.view(value, known)  # `x[n : n + 1]`: what is expanded must be seen to be 1
         return b.expand(value, list(sizes))
 
     # --- Outputs -----------------------------------------------------------------------------------------------------
@@ -663,6 +664,14 @@ def _result_dtype(cls: Any, examples: Sequence[Any], result: torch.dtype) -> tor
     for other in examples[1:-1]:
         dtype = torch.promote_types(dtype, torch.result_type(other, other))
     return dtype
+
+
+def _refined(value: ir.Value, expected: ir.RankedTensorType) -> ir.Value:
+    """A tensor with the static sizes expected of it: of what is expanded a 1 must be seen (`x[n : n + 1]`)."""
+    sizes = zip(shape_of(value), shape_of(expected), strict=True)
+    if all(size == known or known == DYNAMIC for size, known in sizes):
+        return value
+    return b.view(value, [b.size(value, d) if k == DYNAMIC else k for d, k in enumerate(shape_of(expected))])
 
 
 def _same_expressions(a: Sequence[int | torch.SymInt], c: Sequence[int | torch.SymInt]) -> bool:

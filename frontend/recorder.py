@@ -4,7 +4,7 @@
 import linecache
 import operator
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch._C._autograd import CreationMeta, _get_creation_meta
 from torch._ops import OpOverload
+from torch._prims_common import suggest_memory_format
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -40,6 +41,13 @@ _LIFT = torch.ops.aten.lift_fresh.default
 _LIFT_BECOMES = (
     torch.ops.aten.lift_fresh_copy.default
 )  # make_fx copies constants, so that a write cannot change them
+_EAGER_LAYOUTS: dict[Any, Callable[[torch.Tensor], torch.memory_format]] = {
+    torch.ops.aten.log_sigmoid_forward: lambda x: torch.contiguous_format,
+    torch.ops.aten._native_batch_norm_legit: suggest_memory_format,
+    torch.ops.aten._native_batch_norm_legit_no_training: suggest_memory_format,
+    torch.ops.aten.native_batch_norm: suggest_memory_format,
+}
+"""Ops whose first result PyTorch traces with the strides of their argument, and where eager takes them from."""
 _PLAIN_TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter, FakeTensor)
 
 
@@ -116,13 +124,26 @@ class Recorder(TorchDispatchMode):
         previous = self.last_node
         saved = func is _DETACH and not self._user_detaches and not _below_autograd()
         result = func(*args, **kwargs)
-        written = {v for v in written_values(func, args, kwargs) if isinstance(v, FakeTensor)}
-        if any(map(_overlaps_itself, written)):
+        if builtin:
+            _clear_flags(result, (args, kwargs))
+            if func.overloadpacket in _EAGER_LAYOUTS:
+                result = self._in_eagers_layout(func, args[0], result)
+        written = [v for v in written_values(func, args, kwargs) if isinstance(v, FakeTensor)]
+        numbers = sorted({self._state.storage_number(value) for value in written})
+        if any(map(_overlaps_itself, written)) or (builtin and len(numbers) < len(written)):
             reason = "more than one element of the written-to tensor refers to a single memory location"
             raise UnsupportedGraphError(str(func), self._state.location, reason)
-        numbers = tuple(sorted({self._state.storage_number(value) for value in written}))
-        self._note(previous, func, result, grad_enabled, numbers, saved)
+        self._note(previous, func, result, grad_enabled, tuple(numbers), saved)
         return result
+
+    def _in_eagers_layout(self, func: OpOverload, x: torch.Tensor, result: Any) -> Any:
+        """The result of an op of `x`, the first tensor of it with the strides that it has in eager."""
+        leaves, structure = pytree.tree_flatten(result)
+        with self._state.only_fake():
+            first = torch.empty_like(leaves[0], memory_format=_EAGER_LAYOUTS[func.overloadpacket](x))
+        proxy = self.tracer.unwrap_proxy(leaves[0])
+        track_tensor_tree(first, proxy, constant=None, tracer=self.tracer)
+        return pytree.tree_unflatten([first, *leaves[1:]], structure)
 
     def take_data(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor.data`: what is detached here without a call of `detach` is the user's doing."""
@@ -251,6 +272,15 @@ class Recorder(TorchDispatchMode):
 def _below_autograd() -> bool:
     """Whether the op being dispatched came through autograd, as what users call does."""
     return torch._C._dispatch_tls_is_dispatch_key_excluded(torch._C.DispatchKey.AutogradFunctionality)
+
+
+def _clear_flags(result: Any, arguments: Any) -> None:
+    """Undo what PyTorch's reference of an op may do (`F.pad`): pass an argument's requires_grad on below autograd."""
+    given = pytree.tree_leaves(arguments)
+    for leaf in pytree.tree_leaves(result):
+        fresh = isinstance(leaf, FakeTensor) and not any(leaf is argument for argument in given)
+        if fresh and leaf.requires_grad and leaf.is_leaf:
+            leaf.requires_grad_(False)
 
 
 def _overlaps_itself(tensor: torch.Tensor) -> bool:

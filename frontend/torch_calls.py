@@ -29,6 +29,8 @@ _RECURRENT_CALLS = (
     *(torch.ops.aten.rnn_tanh.input, torch.ops.aten.rnn_relu.input),
 )
 _BATCH_NORM_CALLS = (torch.batch_norm, torch.native_batch_norm)
+_NEAREST_CALLS = (torch._C._nn.upsample_nearest1d, torch._C._nn._upsample_nearest_exact1d)
+_MAX_POOL1D_CALLS = (torch.max_pool1d, torch.nn.functional.max_pool1d)
 _UPSAMPLE_CALLS = {
     torch._C._nn.upsample_nearest2d: torch.ops.aten.upsample_nearest2d.vec,
     torch._C._nn.upsample_bilinear2d: torch.ops.aten.upsample_bilinear2d.vec,
@@ -68,6 +70,12 @@ class TorchCalls(TorchFunctionMode):
             tensors = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
             with torch.autograd._unsafe_preserve_version_counter(tensors):  # type: ignore[attr-defined]
                 return func(*args, **kwargs)
+        if (
+            func in _NEAREST_CALLS
+        ):  # PyTorch traces these by indexing, whose result has other strides than eager's
+            return func(*args, **kwargs).contiguous()
+        if func in _MAX_POOL1D_CALLS:
+            return _max_pool1d(func, *args, **kwargs)
         if isinstance(func, FunctionType) and func.__globals__ is torch.nn.functional.__dict__:
             with self:  # a handler runs with its mode off; the calls inside this function have to be seen too
                 return _without_override_check(func)(*args, **kwargs)
@@ -231,6 +239,15 @@ def _upsample(
 def _dropout(function: Callable[..., Any], input: torch.Tensor, p: float, train: bool) -> Any:
     """Where dropout does nothing eager returns its argument; the decomposition used in tracing would return a copy."""
     return function(input, p, train) if train and p != 0 and input.numel() != 0 else input
+
+
+def _max_pool1d(function: Callable[..., Any], input: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Where no gradient is recorded, eager has a kernel of its own; else the result is a view, as in tracing."""
+    found = function(input, *args, **kwargs)
+    recorded = torch.is_grad_enabled() and input.requires_grad
+    if recorded or not input.is_cpu or isinstance(found, tuple):  # a tuple: with indices
+        return found
+    return found.clone(memory_format=torch.contiguous_format)
 
 
 def _in_plain_ops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

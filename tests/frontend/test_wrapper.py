@@ -292,6 +292,33 @@ def view_of_a_reshaped_copy(x):
     return y, y.expand(2, 12), y[1:5]
 
 
+@case(plain(lambda: leaf(3, 4)))
+def strides_that_pytorch_traces_otherwise(x):
+    functional = torch.nn.functional
+    mean, variance = torch.zeros(3, dtype=x.dtype), torch.ones(3, dtype=x.dtype)
+    columns = x.t()
+    return (
+        functional.logsigmoid(columns),
+        functional.batch_norm(columns, mean, variance, training=True),
+        functional.batch_norm(columns, mean, variance),
+        functional.interpolate(columns.unsqueeze(1).transpose(0, 1), size=2),
+    )
+
+
+@case(plain(lambda: numbers(2, 4), lambda: leaf(2, 4)))
+def pooling_is_a_view_where_a_gradient_is_recorded(x, w):
+    pooled, recorded = torch.nn.functional.max_pool1d(x, 2), torch.nn.functional.max_pool1d(w, 2)
+    return pooled, pooled.t(), recorded, recorded.t()
+
+
+@case(plain(lambda: leaf(3, 4)))
+def padding_under_no_grad(x):
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(x, (1, 2))
+        least, most = x.aminmax(dim=0)
+    return padded.view(-1), least[1:], most, x * 2
+
+
 @case(plain(lambda: numbers(1), lambda: numbers(0), lambda: leaf(0)))
 def fills_without_gaps(x, empty, w):
     """A fill of one element or none has the strides of any new tensor, and memory of its own."""
@@ -957,10 +984,26 @@ def test_windows_that_overlap_at_other_sizes_are_not_written() -> None:
     close(x, y, "input")
 
 
+def test_one_tensor_for_both_statistics_runs_in_eager() -> None:
+    """What is left in it depends on the order in which PyTorch's kernel writes them."""
+
+    def function(x, statistics):
+        return torch.nn.functional.batch_norm(x, statistics, statistics, training=True)
+
+    make = plain(lambda: numbers(3, 2), lambda: numbers(2).abs())
+    with pytest.warns(flambeau.FlambeauWarning, match="more than one element"):
+        assert_like_eager(function, make, backend="functional", fallback="eager")
+
+
 @_on("functional", "cpu")
 def test_a_size_that_a_guard_makes_1_broadcasts(backend: str) -> None:
     def pooled(x):
         halves = torch.nn.functional.avg_pool1d(x, 2)
         return torch.addcmul(x, halves, x), halves.expand(2, 3) + 1
 
+    def copied(x, y):
+        y.copy_(x.diagonal(1))
+        return y * 2
+
     assert_like_eager(pooled, plain(lambda: numbers(2, 2)), backend=backend, dynamic=True)
+    assert_like_eager(copied, plain(lambda: numbers(2, 2), lambda: numbers(2)), backend=backend, dynamic=True)

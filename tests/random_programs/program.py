@@ -181,6 +181,19 @@ class Program:
         leaves = (replace(f, sizes=tuple(s + 2 if s > 1 else s for s in f.sizes)) for f in self.leaves)
         return replace(self, leaves=tuple(leaves))
 
+    def single(self) -> "Program":
+        """The same with float32 for float64."""
+
+        def coarser(statements: Sequence[Statement]) -> tuple[Statement, ...]:
+            return tuple(
+                replace(s, text=s.text.replace("torch.float64", "torch.float32")) for s in statements
+            )
+
+        leaves = (replace(f, dtype=torch.float32) if f.dtype.is_floating_point else f for f in self.leaves)
+        return replace(
+            self, leaves=tuple(leaves), setup=coarser(self.setup), statements=coarser(self.statements)
+        )
+
     def executable(self, exact: bool = False) -> tuple[Callable[..., Any], Callable[[int], Make]]:
         """`function`, and `make` by a seed for the values."""
         text = self.text(exact)

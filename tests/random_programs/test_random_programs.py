@@ -163,6 +163,21 @@ def test_the_program_in_float64_has_the_same_values() -> None:
     assert all(output.dtype == torch.float64 for output in function(*arguments))
 
 
+def test_what_cancels_in_float64_is_judged_in_float32() -> None:
+    """The gradient through batch norm of two rows is rounding errors of eager's as well."""
+    program = Program(
+        seed=0,
+        leaves=(Leaf("p0", (2, 2), torch.float64, requires_grad=True),),
+        setup=(),
+        arguments=("p0",),
+        statements=(Statement("v2 = F.batch_norm(x0, None, None, training=True)"),),
+        outputs=("v2",),
+    )
+    verdict = check.check(program, ["partitioned"])["partitioned"]
+    assert verdict.outcome is check.Outcome.AGREES, verdict.reason
+    assert "float64" not in program.single().text()
+
+
 def test_seeds_go_on_after_programs_that_are_not_counted() -> None:
     done = run_programs(seed=0, count=3, rungs=["functional"])
     assert done.count == 3 and sum(done.outcomes.values()) == 3
