@@ -149,7 +149,9 @@ def _strides(function: Any) -> list[list[int] | None]:
 def _with_strides(value: torch.Tensor, strides: list[int]) -> torch.Tensor:
     if list(value.stride()) == strides:
         return value
-    return torch.empty_strided(value.shape, strides, dtype=value.dtype, device=value.device).copy_(value)
+    part = value[tuple(slice(None) if stride else slice(1) for stride in strides)]  # the rest repeats it
+    memory = torch.empty_strided(part.shape, strides, dtype=value.dtype, device=value.device)
+    return memory.copy_(part).expand(value.shape)
 
 
 # --- Arguments -------------------------------------------------------------------------------------------------------

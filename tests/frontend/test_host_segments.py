@@ -119,6 +119,25 @@ def test_a_custom_op_that_writes_its_argument(rung: str) -> None:
     assert_like_eager(f, torch.rand(4), torch.rand(4), rung=rung)
 
 
+@torch.library.custom_op("flambeau_tests::strides_of", mutates_args=())
+def strides_of(x: torch.Tensor) -> torch.Tensor:
+    return x.sum() + torch.tensor(x.stride()).sum()
+
+
+@strides_of.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(())
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_custom_op_gets_eagers_strides(rung: str) -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        y = x.exp()
+        return strides_of(y.t()) + strides_of(y.expand(2, 3, 4)) + strides_of(y[:1].t().expand(4, 5))
+
+    assert_like_eager(f, torch.rand(3, 4), rung=rung)
+
+
 @pytest.mark.parametrize("rung", RUNGS)
 def test_sizes_that_depend_on_data(rung: str) -> None:
     def f(x: torch.Tensor) -> torch.Tensor:

@@ -40,8 +40,8 @@ FLOORS = {
 }
 """The error against float64 that is always allowed, by the coarsest float dtype of the program."""
 
-SURELY_WRONG = 1e-9
-"""The error of a float64 program that is no rounding of float64, whatever cancels in it."""
+CANCELLED = 1e-13
+"""What may be rounding errors of float64, as a share of a program's largest value."""
 
 VALUES = 6
 """On so many sets of values the accuracy is measured where a float is not equal to the last digits."""
@@ -242,10 +242,10 @@ class _Check:
 
     def agrees_in_single(self, rung: str, runs: list[Any]) -> bool:
         """Whether float32 tells that eager is as inexact: in float64 nothing tells eager's own rounding errors."""
-        try:
-            assert_as_accurate(runs, SURELY_WRONG)
-        except AssertionError:
-            return False
+        for found, _, exact in runs:
+            scale = max(float(t.abs().max()) for t in exact.values() if t.numel())
+            if any(t.numel() and (found[k] - t).abs().max() > CANCELLED * scale for k, t in exact.items()):
+                return False
         try:
             return check(self.program.single(), [rung])[rung].outcome is Outcome.AGREES
         except NotUsable:

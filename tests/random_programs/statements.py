@@ -234,7 +234,8 @@ SEVERAL = (
     *("{v}, {w} = {a}.split({k} - 1, {d})", "{v}, {w} = torch.var_mean({f}, {d}, correction=0)"),
     *(
         "{v}, {w} = {f}.sort({d})",
-        "{v}, {w} = {f}.topk({k}, {d})",
+        # Which of equal elements come first is not defined; a ramp sets them apart.
+        "{v}, {w} = ({f} + torch.arange({f.same}.numel()).view({f.same}.shape) / 8).topk({k}, {d})",
         "{v}, {w} = {a}[None].expand(2, *{a0}.shape)",
     ),
     *("{v}, {w} = Skewed.apply({f}, {f.same})", "{v}, {w} = torch.std_mean({f}, {d}, correction=0)"),
