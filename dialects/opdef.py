@@ -217,10 +217,11 @@ class Recompute(Enum):
 
     CHEAP = "cheap"  # pointwise, views, small reductions: fuses, recompute freely
     COSTLY = "costly"  # matmul, convolution, sort, softmax: keep the result
+    PARTS = "its parts"  # each part of its `decompose` for itself, which runs before the partition
     NEVER = "never"  # effects, or results that another run would not reproduce
 
 
-CHEAP, COSTLY, NEVER = Recompute.CHEAP, Recompute.COSTLY, Recompute.NEVER
+CHEAP, COSTLY, PARTS, NEVER = Recompute.CHEAP, Recompute.COSTLY, Recompute.PARTS, Recompute.NEVER
 
 
 class Lowering(Enum):
@@ -344,6 +345,7 @@ _DEFAULTS: dict[str, Any] = {
     "view": False,
     "may_repeat": None,  # of a view: whether it may hold an element more than once
     "nondifferentiable": (),  # names of float results that carry no gradient, as PyTorch defines the op
+    "bounds": None,  # (op) -> of each result that holds positions: how many there are, DYNAMIC if unknown
     "without_history": (),  # names of operands, one value each, that give the results no history
 }
 

@@ -86,6 +86,11 @@ def is_bool(type_: ir.Type) -> bool:
     return str(type_.element_type if is_tensor(type_) else type_) == "i1"
 
 
+def narrowest_integer(count: int) -> str:
+    """The dtype name of the smallest signed integers among which are 0 to `count` - 1."""
+    return next((f"int{bits}" for bits in (8, 16, 32) if count <= 2 ** (bits - 1)), "int64")
+
+
 def shape_of(value: ir.Value | ir.Type) -> list[int]:
     """The sizes of a tensor value or type; `DYNAMIC` where unknown."""
     type_ = value if isinstance(value, ir.Type) else value.type

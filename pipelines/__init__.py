@@ -14,6 +14,7 @@ PASS_MODULES: tuple[str, ...] = (
     "simplify_sizes",
     "join_slices",
     "partition",
+    "narrow_positions",
     "narrow_saved",
     "split",
     "lower_to_torch",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.opdef import OPS, Lowering
+from flambeau.dialects.opdef import OPS, PARTS, Lowering
 from flambeau.pipelines import functions as fn
 from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
@@ -16,13 +16,13 @@ from flambeau.pipelines.registry import register_pass
 class Decompose:
     """Replace composite ops by core ops, with the rules that stand with the ops.
 
-    `before=autodiff`: the ops without a VJP rule of their own. `before=lowering`: the ops that the lowering has no
-    rule for.
+    `before=autodiff`: the ops without a VJP rule of their own. `before=partition`: the ops whose parts a partition
+    decides about one by one. `before=lowering`: the ops that the lowering has no rule for.
     """
 
     name = "decompose"
 
-    before: Literal["autodiff", "lowering"] = "autodiff"
+    before: Literal["autodiff", "partition", "lowering"] = "autodiff"
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
@@ -38,7 +38,9 @@ class Decompose:
         cls = OPS.get(op.name)
         if cls is None or cls.decompose is None:
             return False
-        return cls.vjp is None if self.before == "autodiff" else cls.lowering is Lowering.DECOMPOSE
+        if self.before == "autodiff":
+            return cls.vjp is None
+        return cls.recompute is PARTS if self.before == "partition" else cls.lowering is Lowering.DECOMPOSE
 
 
 def _expand(op: ir.Operation) -> None:

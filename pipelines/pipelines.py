@@ -41,6 +41,8 @@ _PARTITIONED = (
     "cse",
     "autodiff",  # forward -> joint function
     "inline-calls",  # bodies of custom autograd functions
+    "decompose{before=partition}",  # batch norm: saved are its statistics
+    "narrow-positions",  # indices of maxima and the like: saved in fewer bytes
     "simplify-sizes",  # rules ask every tensor for its sizes
     "cse",  # and build equal subexpressions
     "join-slices",  # gradients of split tensors
@@ -50,7 +52,8 @@ _PARTITIONED = (
 _GRADIENTS = (
     *_PARTITIONED[: _PARTITIONED.index("autodiff") + 1],
     "keep-gradients",  # joint -> what can be differentiated again
-    *_PARTITIONED[_PARTITIONED.index("inline-calls") : _PARTITIONED.index("partition")],
+    "inline-calls",
+    *_PARTITIONED[_PARTITIONED.index("simplify-sizes") : _PARTITIONED.index("partition")],
     "symbol-dce",  # what ran on the host for the outputs alone
 )
 _SPLIT = (

@@ -29,7 +29,6 @@ _COSTLY_BUT_FUSED = {
     for name in (
         "random_bits",
         *("softmax", "log_softmax", "safe_softmax", "native_layer_norm", "native_group_norm"),
-        *("native_batch_norm", "native_batch_norm_no_stats"),
     )
 }
 
@@ -155,7 +154,8 @@ class Recomputation:
         if self.free[op] and self.bytes[value] >= sum(self.bytes[v] for v in self._operands[op]):
             return inf  # a view costs nothing to make again, but saved it would be a copy
         inside = value not in self._returned and all(self._fusible(op, user) for user in self._users[value])
-        return 2 * weighted if inside else weighted
+        # Less by 1: of two values that cost the same, the one with fewer bytes is saved.
+        return max(0, 2 * weighted - 1) if inside else weighted
 
     def _distances_from_backward(self) -> list[int]:
         """For each value, how many ops lie between it and the first that is not of the forward."""

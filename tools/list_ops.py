@@ -18,7 +18,8 @@ Written by `python -m flambeau.tools.list_ops`; a test checks that it is current
   (an int or an `index` value each) `Size` and `Sizes`; everything else is an attribute.
 * **from ATen**: the overloads that the importer turns into the op. A fixed argument stands after the name.
 * **gradient**: the rule in `vjp`; or that `decompose` takes its place; or why there is none.
-* **recompute**: whether a backward may compute the results again. `cheap`, `costly`, or `never`.
+* **recompute**: whether a backward may compute the results again. `cheap`, `costly`, or `never`; or `its parts` say so,
+  since `decompose` takes the op apart before the partition.
 * **lowering**: `direct` is the torch dialect's op of the first ATen name, `rule` a function in
   `pipelines/lower_to_torch`, `decompose` the op's own rule, and `none` says that nothing compiled comes of it: it is
   gone before, or stays on the host.

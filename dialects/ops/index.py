@@ -638,6 +638,11 @@ def _sum_per_bag(op, rows):
 # --- Order -----------------------------------------------------------------------------------------------------------
 
 
+def _bounds(op):
+    """Of positions along op.dim."""
+    return {"indices": shape_of(op.x)[op.dim] if shape_of(op.x) else 1}
+
+
 class SortOp(FlambeauOp, name="sort"):
     """Values along `dim` in order, and where they came from. Equal values keep their order; NaN counts as largest.
 
@@ -652,6 +657,7 @@ class SortOp(FlambeauOp, name="sort"):
     aten = (aten("sort", "x", "dim", "descending"),)
     lowering = Lowering.RULE
     recompute = COSTLY
+    bounds = _bounds
 
     def infer(op):
         check_dim("dim", op.dim, op.x.rank)
@@ -677,6 +683,7 @@ class TopkOp(FlambeauOp, name="topk"):
     aten = "topk"
     lowering = Lowering.DECOMPOSE
     recompute = COSTLY
+    bounds = _bounds
 
     def infer(op):
         shape = shape_of(op.x)
@@ -711,6 +718,10 @@ class BucketizeOp(FlambeauOp, name="bucketize"):
     lowering = Lowering.DECOMPOSE
     recompute = COSTLY
     vjp = _POSITIONS
+
+    def bounds(op):
+        count = shape_of(op.boundaries)[0]
+        return {"out": DYNAMIC if count == DYNAMIC else count + 1}
 
     def infer(op):
         if op.boundaries.rank != 1 or op.boundaries.element_type != op.x.element_type:

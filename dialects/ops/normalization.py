@@ -12,6 +12,7 @@ from flambeau.dialects.infer import normalize_dim
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
+    PARTS,
     Float,
     Int,
     Lowering,
@@ -45,11 +46,9 @@ def _standardize(x: ir.Value, dims: list[int], eps: float) -> tuple[ir.Value, ir
 
     In two passes: the variance is a mean of squares of what is centred already.
     """
-    mean = _mean(x, dims)
-    centred = b.sub(x, b.expand_to(mean, x))
-    variance = _mean(b.mul(centred, centred), dims)
+    variance, mean = b.var_mean(x, dims, 0, True)
     rstd = b.rsqrt(b.add(variance, eps))
-    return b.mul(centred, b.expand_to(rstd, x)), mean, variance, rstd
+    return b.mul(b.sub(x, b.expand_to(mean, x)), b.expand_to(rstd, x)), mean, variance, rstd
 
 
 def _standardize_vjp(
@@ -451,7 +450,7 @@ class NativeBatchNormOp(FlambeauOp, name="native_batch_norm"):
         "_native_batch_norm_legit_functional",
         "x", "weight", "bias", "running_mean", "running_var", True, "momentum", "eps",
     )  # fmt: skip
-    recompute = COSTLY
+    recompute = PARTS
     lowering = Lowering.DECOMPOSE
 
     def infer(op):
@@ -494,7 +493,7 @@ class NativeBatchNormNoStatsOp(FlambeauOp, name="native_batch_norm_no_stats"):
     save_mean: Result
     save_rstd: Result
     aten = aten("_native_batch_norm_legit.no_stats", "x", "weight", "bias", True, "momentum", "eps")
-    recompute = COSTLY
+    recompute = PARTS
     lowering = Lowering.DECOMPOSE
 
     def infer(op):

@@ -7,6 +7,7 @@ up, where the last window must still start inside the input or the padding befor
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from flambeau.dialects import build as b
@@ -19,12 +20,22 @@ from flambeau.dialects.opdef import (
     Int,
     Ints,
     Lowering,
+    NotDifferentiable,
     Result,
     Sizes,
     Tensor,
     VerificationError,
 )
-from flambeau.dialects.types import DYNAMIC, compatible, is_float, shape_of, tensor_type, with_element
+from flambeau.dialects.types import (
+    DYNAMIC,
+    compatible,
+    element_type,
+    is_float,
+    narrowest_integer,
+    shape_of,
+    tensor_type,
+    with_element,
+)
 
 
 class Windows(NamedTuple):
@@ -109,7 +120,8 @@ def _max_pool(rank: int):
 class MaxPool2dWithIndicesOp(FlambeauOp, name="max_pool2d_with_indices"):
     """The maximum of each window (NaN if there is one) and its position in the row-major input plane, as i64.
 
-    Of equal elements the first counts. Gradient: max_pool_grad(g, indices), to the element that was the maximum.
+    Of equal elements the first counts. Gradient: max_pool_grad(g, max_pool_offsets(indices)), to the element that was
+    the maximum.
     """
 
     x: Tensor
@@ -132,7 +144,7 @@ class MaxPool2dWithIndicesOp(FlambeauOp, name="max_pool2d_with_indices"):
 class MaxPool3dWithIndicesOp(FlambeauOp, name="max_pool3d_with_indices"):
     """As max_pool2d_with_indices, over three dims.
 
-    Gradient: max_pool_grad(g, indices).
+    Gradient: max_pool_grad(g, max_pool_offsets(indices)).
     """
 
     x: Tensor
@@ -154,19 +166,70 @@ class MaxPool3dWithIndicesOp(FlambeauOp, name="max_pool3d_with_indices"):
 
 def _max_pool_grad(op, g: ir.Value, rank: int) -> ir.Value:
     windows = windows_of(rank, op.kernel_size, op.stride, op.padding, op.dilation)
-    return b.max_pool_grad(
-        g, op.indices, b.sizes(op.x), windows.kernel, windows.stride, windows.padding, windows.dilation
-    )
+    given = (b.sizes(op.x), windows.kernel, windows.stride, windows.padding, windows.dilation)
+    return b.max_pool_grad(g, b.max_pool_offsets(op.indices, *given), *given)
+
+
+def _offsets_element(windows: Windows) -> ir.Type:
+    """The narrowest integer type that numbers the elements of a window."""
+    return element_type(narrowest_integer(prod(windows.kernel)))
+
+
+def _require_windows(name: str, type_: ir.RankedTensorType, element: ir.Type, op) -> Windows:
+    """The op's windows, if `type_` has as many dims as its input and the element type."""
+    windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
+    if type_.element_type != element or len(op.input_shape) != len(shape_of(type_)):
+        raise VerificationError(f"{name} are {type_}, but must be of {element}, for input {op.input_shape}")
+    return windows
+
+
+class MaxPoolOffsetsOp(FlambeauOp, name="max_pool_offsets"):
+    """Positions in the input plane, each in its own window, as row-major positions in the windows: mostly bytes."""
+
+    indices: Tensor
+    input_shape: Sizes
+    kernel_size: Ints
+    stride: Ints
+    padding: Ints
+    dilation: Ints
+    offsets: Result
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    vjp = NotDifferentiable("positions are integers")
+
+    def infer(op):
+        windows = _require_windows("indices", op.indices, ir.IntegerType.get_signless(64), op)
+        return with_element(op.indices, _offsets_element(windows))
+
+
+class MaxPoolIndicesOp(FlambeauOp, name="max_pool_indices"):
+    """What `max_pool_offsets` was made of: positions in the input plane, as i64."""
+
+    offsets: Tensor
+    input_shape: Sizes
+    kernel_size: Ints
+    stride: Ints
+    padding: Ints
+    dilation: Ints
+    indices: Result
+    lowering = Lowering.RULE
+    recompute = CHEAP
+    vjp = NotDifferentiable("positions are integers")
+
+    def infer(op):
+        windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
+        _require_windows("offsets", op.offsets, _offsets_element(windows), op)
+        return with_element(op.offsets, ir.IntegerType.get_signless(64))
 
 
 class MaxPoolGradOp(FlambeauOp, name="max_pool_grad"):
-    """g added up at the positions `indices` of a zero tensor of `input_shape`; windows as in the pooling.
+    """g added up in a zero tensor of `input_shape`, each element at the place that `offsets` names in its window.
 
-    Each index must lie in its own window. Gradient, with h that of the result: the elements of h at the indices.
+    Gradient, with h that of the result: the elements of h at these places.
     """
 
     g: Tensor
-    indices: Tensor
+    offsets: Tensor
     input_shape: Sizes
     kernel_size: Ints
     stride: Ints
@@ -178,18 +241,20 @@ class MaxPoolGradOp(FlambeauOp, name="max_pool_grad"):
 
     def infer(op):
         _require_float(op.g)
-        windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
-        if not compatible(op.indices, with_element(op.g, ir.IntegerType.get_signless(64))):
-            raise VerificationError(f"indices are {op.indices}, but g is {op.g}")
-        if len(op.input_shape) != len(shape_of(op.g)):
-            raise VerificationError(f"input_shape is {op.input_shape}, but g is {op.g}")
+        windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
+        _require_windows("offsets", op.offsets, _offsets_element(windows), op)
+        if not compatible(op.offsets, with_element(op.g, op.offsets.element_type)):
+            raise VerificationError(f"offsets are {op.offsets}, but g is {op.g}")
         return tensor_type(op.input_shape, op.g.element_type)
 
     def vjp(op, g):
         rank = len(op.kernel_size)
         outer = b.sizes(g)[:-rank]
+        indices = b.max_pool_indices(
+            op.offsets, op.input_shape, op.kernel_size, op.stride, op.padding, op.dilation
+        )
         flat = b.view(g, [*outer, b.multiply_sizes(b.sizes(g)[-rank:])])
-        where = b.view(op.indices, [*outer, b.multiply_sizes(b.sizes(op.indices)[-rank:])])
+        where = b.view(indices, [*outer, b.multiply_sizes(b.sizes(indices)[-rank:])])
         return {"g": b.view(b.gather(flat, len(outer), where), b.sizes(op.g))}
 
 

@@ -24,7 +24,15 @@ from flambeau.dialects.opdef import (
     VerificationError,
     aten,
 )
-from flambeau.dialects.types import is_float, is_integer, is_low_precision, is_unsigned, shape_of, tensor_type
+from flambeau.dialects.types import (
+    DYNAMIC,
+    is_float,
+    is_integer,
+    is_low_precision,
+    is_unsigned,
+    shape_of,
+    tensor_type,
+)
 
 _TRUTH_VALUES = NotDifferentiable("truth values carry no gradient")
 _INDICES = NotDifferentiable("indices carry no gradient")
@@ -302,7 +310,10 @@ class VarOp(FlambeauOp, name="var"):
         element = op.x.type.element_type
         x = b.cast(op.x, _type("f32")) if is_low_precision(op.x.type) else op.x
         centered = b.sub(x, b.expand_to(b.mean(x, op.dims, True), x))
-        total = b.sum(b.mul(centered, centered), op.dims, op.keepdim)
+        squares = b.mul(centered, centered)
+        if op.correction == 0:
+            return b.cast(b.mean(squares, op.dims, op.keepdim), element)
+        total = b.sum(squares, op.dims, op.keepdim)
         freedom = _degrees_of_freedom(x, op.dims, op.correction, x.type.element_type)
         return b.cast(b.div(total, b.expand_to(freedom, total)), element)
 
@@ -626,6 +637,18 @@ def _at_position(op, g):
     return b.where(chosen, _restore_dim(g, op.x, op.dim, op.keepdim), 0)
 
 
+def _bounds(result: str):
+    """Of positions along op.dim, or in the flattened tensor if it is None."""
+
+    def bounds(op):
+        sizes = shape_of(op.x)
+        if op.dim is not None and sizes:
+            sizes = [sizes[normalize_dim(op.dim, len(sizes))]]
+        return {result: DYNAMIC if DYNAMIC in sizes else math.prod(sizes)}
+
+    return bounds
+
+
 def _values_and_indices(op):
     shape = reduced_shape(op.x, [op.dim], op.keepdim)
     return [tensor_type(shape, op.x.element_type), tensor_type(shape, _type("i64"))]
@@ -650,6 +673,7 @@ class MaxDimOp(FlambeauOp, name="max_dim"):
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
     infer = _values_and_indices
+    bounds = _bounds("indices")
 
     def vjp(op, g, _):
         return {"x": _at_position(op, g)}
@@ -673,6 +697,7 @@ class MinDimOp(FlambeauOp, name="min_dim"):
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
     infer = _values_and_indices
+    bounds = _bounds("indices")
 
     def vjp(op, g, _):
         return {"x": _at_position(op, g)}
@@ -693,6 +718,7 @@ class ArgmaxOp(FlambeauOp, name="argmax"):
     recompute = CHEAP
     infer = _index_of_extreme
     vjp = _INDICES
+    bounds = _bounds("out")
 
     def decompose(op):
         return _position(op, b.amax)
@@ -710,6 +736,7 @@ class ArgminOp(FlambeauOp, name="argmin"):
     recompute = CHEAP
     infer = _index_of_extreme
     vjp = _INDICES
+    bounds = _bounds("out")
 
     def decompose(op):
         return _position(op, b.amin)

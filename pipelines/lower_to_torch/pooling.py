@@ -61,19 +61,67 @@ def _max_pool(o: t.Lowered) -> list[ir.Value]:
     ]
 
 
+@t.lowers("flambeau.max_pool_offsets")
+def _max_pool_offsets(o: t.Lowered) -> ir.Value:
+    def number(
+        index: ir.Value, starts: Sequence[ir.Value], windows: Windows, spatial: Sequence[Size]
+    ) -> ir.Value:
+        distances = [arith.subi(p, s) for p, s in zip(_position(index, spatial), starts, strict=True)]
+        tap = [arith.divsi(d, _index(step)) for d, step in zip(distances, windows.dilation, strict=True)]
+        return _flat_index(tap, windows.kernel)
+
+    return _renumbered(o, "indices", number)
+
+
+@t.lowers("flambeau.max_pool_indices")
+def _max_pool_indices(o: t.Lowered) -> ir.Value:
+    def number(
+        offset: ir.Value, starts: Sequence[ir.Value], windows: Windows, spatial: Sequence[Size]
+    ) -> ir.Value:
+        distances = [
+            arith.muli(k, _index(step))
+            for k, step in zip(_position(offset, windows.kernel), windows.dilation, strict=True)
+        ]
+        return _flat_index([arith.addi(s, d) for s, d in zip(starts, distances, strict=True)], spatial)
+
+    return _renumbered(o, "offsets", number)
+
+
+def _renumbered(
+    o: t.Lowered,
+    operand: str,
+    number: Callable[[ir.Value, Sequence[ir.Value], Windows, Sequence[Size]], ir.Value],
+) -> ir.Value:
+    """For each window `number(element of the operand, the window's start, windows, spatial sizes)`, on indices."""
+    windows = windows_of(len(o.kernel_size), o.kernel_size, o.stride, o.padding, o.dilation)
+    given, (result,) = builtin.operand(o, operand), o.op.operation.results
+    rank, element = given.type.rank, result.type.element_type
+    spatial = [_size(s) for s in o.input_shape[-windows.rank :]]
+
+    def body(value: ir.Value, _: ir.Value) -> list[ir.Value]:
+        starts = [_window_start(windows, rank - windows.rank, i) for i in range(windows.rank)]
+        value = arith.index_cast(ir.IndexType.get(), value)
+        return [arith.index_cast(element, number(value, starts, windows, spatial))]
+
+    outs = [builtin.empty(builtin.sizes_of(given), element)]
+    maps = [ir.AffineMap.get_identity(rank)] * 2
+    return builtin.result(o, builtin.generic([given], outs, maps, ["parallel"] * rank, body)[0])
+
+
 @t.lowers("flambeau.max_pool_grad")
 def _max_pool_grad(o: t.Lowered) -> ir.Value:
     rank = len(o.kernel_size)
     windows = windows_of(rank, o.kernel_size, o.stride, o.padding, o.dilation)
-    g, indices = builtin.to_builtin(o.g, o.op.g.type), builtin.to_builtin(o.indices, o.op.indices.type)
+    g, offsets = builtin.to_builtin(o.g, o.op.g.type), builtin.to_builtin(o.offsets, o.op.offsets.type)
     spatial = [_size(s) for s in o.input_shape[-rank:]]
 
-    def contribution(values: Sequence[ir.Value], position: Sequence[ir.Value]) -> ir.Value:
-        gradient, index = values
-        here = arith.cmpi(arith.CmpIPredicate.eq, index, _as_i64(_flat_index(position, spatial)))
+    def contribution(values: Sequence[ir.Value], tap: Sequence[ir.Value]) -> ir.Value:
+        gradient, offset = values
+        named = arith.index_cast(ir.IndexType.get(), offset)
+        here = arith.cmpi(arith.CmpIPredicate.eq, named, _flat_index(tap, windows.kernel))
         return arith.select(here, gradient, arith.constant(gradient.type, 0.0))
 
-    return _finish(_gather_from_windows([g, indices], windows, spatial, contribution), o)
+    return _finish(_gather_from_windows([g, offsets], windows, spatial, contribution), o)
 
 
 @t.lowers("flambeau.avg_pool2d", "flambeau.avg_pool3d")
@@ -191,9 +239,9 @@ def _gather_from_windows(
     spatial: Sequence[Size],
     contribution: Callable[[Sequence[ir.Value], Sequence[ir.Value]], ir.Value],
 ) -> ir.Value:
-    """For each input element the sum of `contribution(values, position)` over the windows that may hold it.
+    """For each input element the sum of `contribution(values, tap)` over the windows that hold it.
 
-    `values` are those of `sources` (one element per window), `position` is the input element's place.
+    `values` are those of `sources` (one element per window), `tap` is the input element's place in the window.
     """
     rank, element = windows.rank, sources[0].type.element_type
     outer = sources[0].type.rank - rank
@@ -210,18 +258,28 @@ def _gather_from_windows(
         # The last window that starts at or before an element, and those before it that reach so far.
         reached = [_plus(p, windows.padding[i]) for i, p in enumerate(position)]
         last = [arith.floordivsi(r, _index(windows.stride[i])) for i, r in enumerate(reached)]
+        into_last = [
+            arith.subi(r, arith.muli(n, _index(windows.stride[i])))
+            for i, (r, n) in enumerate(zip(reached, last, strict=True))
+        ]
         for steps in product(*(range(windows.reach(i) // windows.stride[i] + 1) for i in range(rank))):
             inside: ir.Value | None = None
-            places = []
+            places, tap = [], []
             for i, step in enumerate(steps):
                 place = _plus(last[i], -step)
                 bound = counts[i] if isinstance(counts[i], ir.Value) else _index(counts[i])
-                start = arith.muli(place, _index(windows.stride[i]))
-                for condition in (
+                distance, dilation = _plus(into_last[i], step * windows.stride[i]), windows.dilation[i]
+                conditions = [
                     arith.cmpi(arith.CmpIPredicate.sge, place, _index(0)),
                     arith.cmpi(arith.CmpIPredicate.slt, place, bound),
-                    arith.cmpi(arith.CmpIPredicate.sle, reached[i], _plus(start, windows.reach(i))),
-                ):
+                    arith.cmpi(arith.CmpIPredicate.sle, distance, _index(windows.reach(i))),
+                ]
+                if dilation > 1:
+                    skipped = arith.remsi(distance, _index(dilation))
+                    conditions.append(arith.cmpi(arith.CmpIPredicate.eq, skipped, _index(0)))
+                    distance = arith.divsi(distance, _index(dilation))
+                tap.append(distance)
+                for condition in conditions:
                     inside = condition if inside is None else arith.andi(inside, condition)
                 places.append(arith.maxsi(arith.minsi(place, _plus(bound, -1)), _index(0)))
             values = [
@@ -230,7 +288,7 @@ def _gather_from_windows(
                 ).results[0]
                 for s in sources
             ]
-            total = arith.addf(total, arith.select(inside, contribution(values, position), zero))
+            total = arith.addf(total, arith.select(inside, contribution(values, tap), zero))
         return [total]
 
     rank_all = outer + rank
@@ -270,14 +328,7 @@ def _spread_over_tiles(
     source = ir.AffineMap.get(total, 0, [*d[:outer], *d[outer::2]])
 
     def body(*values: ir.Value) -> list[ir.Value]:
-        position = [
-            arith.addi(
-                arith.muli(builtin.loop_index(outer + 2 * i), _index(windows.kernel[i])),
-                builtin.loop_index(outer + 2 * i + 1),
-            )
-            for i in range(rank)
-        ]
-        return [contribution(values[:-1], position)]
+        return [contribution(values[:-1], [builtin.loop_index(outer + 2 * i + 1) for i in range(rank)])]
 
     maps = [*[source] * len(sources), ir.AffineMap.get_identity(total)]
     (tiles,) = builtin.generic(sources, [builtin.empty(split, element)], maps, ["parallel"] * total, body)
@@ -340,11 +391,21 @@ def _as_i64(value: ir.Value) -> ir.Value:
 
 
 def _flat_index(position: Sequence[ir.Value], spatial: Sequence[Size]) -> ir.Value:
-    """The row-major number of a place in the input's plane."""
+    """The row-major number of a place in the input's plane, or in a window."""
     flat = position[0]
     for place, size in zip(position[1:], spatial[1:], strict=True):
         flat = arith.addi(arith.muli(flat, size if isinstance(size, ir.Value) else _index(size)), place)
     return flat
+
+
+def _position(flat: ir.Value, spatial: Sequence[Size]) -> list[ir.Value]:
+    """The place that has a row-major number."""
+    position: list[ir.Value] = []
+    for size in reversed(spatial[1:]):
+        length = size if isinstance(size, ir.Value) else _index(size)
+        position.append(arith.remsi(flat, length))
+        flat = arith.divsi(flat, length)
+    return [flat, *reversed(position)]
 
 
 def _wide(value: ir.Value) -> ir.Value:

@@ -225,3 +225,79 @@ def test_an_impossible_choice_is_refused(choice: Any, message: str, monkeypatch:
         Autodiff().run(module)
         with pytest.raises(ValueError, match=message):
             Partition("impossible").run(module)
+
+
+# --- Values that are saved in another form ---------------------------------------------------------------------------
+
+
+def _saved_types(function: Callable[..., Any], *arguments: Any, **options: Any) -> list[tuple[Any, ...]]:
+    """Shape and dtype of each computed value that is saved."""
+    graph = explained(function, *arguments, **options)
+    return [(v.shape, v.dtype) for v in graph.saved if v.kind == "computed"]
+
+
+_POSITIONS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "max pooling": (lambda x: F.max_pool2d(x.exp(), 3, 2, 1), ((2, 3, 6, 20), "int8")),
+    "sort": (lambda x: x.exp().sort(-1).values, ((2, 3, 12, 40), "int8")),
+    "max": (lambda x: x.exp().flatten(1).max(-1).values, ((2,), "int16")),
+    "gather": (lambda x: x.exp().gather(3, x.argsort(3)), ((2, 3, 12, 40), "int8")),
+}
+
+
+@pytest.mark.parametrize("name", _POSITIONS)
+@pytest.mark.parametrize("backend", ["partitioned", "cpu"])
+def test_positions_are_saved_in_few_bytes(name: str, backend: str) -> None:
+    function, expected = _POSITIONS[name]
+    x = leaf(2, 3, 12, 40)
+    assert expected in _saved_types(function, x)
+    fast = flambeau.compile(function, backend=backend, fullgraph=True, options=STRICT)
+    torch.testing.assert_close(gradients(fast, x), gradients(function, x))
+
+
+def test_positions_without_a_bound_stay_as_they_are() -> None:
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return x.exp().sort(0).values
+
+    x = leaf(7)
+    torch._dynamo.mark_dynamic(x, 0)
+    fast = compiled(function)
+    for size in (7, 300, 40000):
+        x = leaf(size)
+        torch._dynamo.mark_dynamic(x, 0)
+        assert torch.equal(gradients(fast, x)[0], gradients(function, x)[0])
+
+
+def test_a_gradient_of_max_pooling_is_differentiated_again() -> None:
+    def penalty(pool: Callable[..., Any], x: torch.Tensor) -> torch.Tensor:
+        (g,) = torch.autograd.grad(pool(x).sum(), x, create_graph=True)
+        return g.square()
+
+    def pool(x: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(x.sin(), 3, 2, 1, dilation=1).square()
+
+    x = leaf(1, 2, 9, 8)
+    expected = gradients(partial(penalty, pool), x)
+    torch.testing.assert_close(gradients(partial(penalty, compiled(pool)), x), expected)
+
+
+def _normalized(norm: torch.nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    return F.max_pool2d(F.relu(norm(x.exp())), 2).square()
+
+
+@pytest.mark.parametrize("backend", ["partitioned", "cpu"])
+@pytest.mark.parametrize("region", [False, True])
+def test_batch_norm_is_computed_again_from_its_statistics(backend: str, region: bool) -> None:
+    """Its result is not saved; gradients are eager's, and running statistics move once, in a region too."""
+
+    def function(norm: torch.nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        return _checkpointed(_normalized)(norm, x) if region else _normalized(norm, x)
+
+    x, norm, other = leaf(4, 3, 16, 16), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    assert ((4, 3, 16, 16), "float32") not in _saved_types(partial(function, norm), x)
+    fast = flambeau.compile(partial(function, norm), backend=backend, fullgraph=True, options=STRICT)
+    for _ in range(2):
+        leaves = [x, *norm.parameters()]
+        found = torch.autograd.grad(fast(x).sum(), leaves)
+        expected = torch.autograd.grad(_normalized(other, x).sum(), [x, *other.parameters()])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, other.running_var)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Samples of pooling and its gradients."""
 
+import numpy as np
 import torch
 
 from tests.dialects.sample import Sample
@@ -42,7 +43,38 @@ def _spatial(values, x):
     return values * (len(x) - (1 if len(x) == 3 else 2)) if len(values) == 1 else values
 
 
-def _max_pool_backward(g, indices, shape, *_):
+def _renumbered(positions, kernel, number):
+    """For each window `number(its place, its position)`, the windows being the last dims."""
+    places = list(np.ndindex(*positions.shape[-len(kernel) :]))
+    places *= positions.numel() // len(places)
+    numbers = [number(place, int(p)) for place, p in zip(places, positions.flatten(), strict=True)]
+    return torch.tensor(numbers).view(positions.shape)
+
+
+def _offsets(indices, shape, kernel, stride, padding, dilation):
+    """Each index's row-major place in its window."""
+
+    def number(window, index):
+        start = np.multiply(window, stride) - padding
+        tap = (np.unravel_index(index, shape[-len(kernel) :]) - start) // dilation
+        return int(np.ravel_multi_index(tap, kernel))
+
+    return _renumbered(indices, kernel, number).to(torch.int8)
+
+
+def _indices(offsets, shape, kernel, stride, padding, dilation):
+    """The index of which `_offsets` makes each offset."""
+
+    def number(window, offset):
+        start = np.multiply(window, stride) - padding
+        place = start + np.multiply(np.unravel_index(offset, kernel), dilation)
+        return int(np.ravel_multi_index(place, shape[-len(kernel) :]))
+
+    return _renumbered(offsets, kernel, number)
+
+
+def _max_pool_backward(g, offsets, shape, *windows):
+    indices = _indices(offsets, shape, *windows)
     outer = 1 if g.dim() == 3 else 2
     return (
         torch.zeros(shape, dtype=g.dtype)
@@ -67,16 +99,29 @@ def _samples():
             op, lambda x=x, p=parameters: [torch.randn(x), *p], grad2=True, dynamic=name in DYNAMIC, id=name
         )
 
-        def gradient(op=op, x=x, p=parameters):
+        def positions(op=op, x=x, p=parameters):
             values, indices = getattr(torch.ops.aten, op)(torch.randn(x), *p)
             kernel, stride, padding, dilation, _ = p
-            return [
-                torch.randn_like(values),
-                indices,
-                list(x),
-                *(_spatial(v, x) for v in (kernel, stride or kernel, padding, dilation)),
-            ]
+            windows = [_spatial(v, x) for v in (kernel, stride or kernel, padding, dilation)]
+            return values, indices, [list(x), *windows]
 
+        def offsets_of(positions=positions):
+            _, indices, windows = positions()
+            return [indices, *windows]
+
+        def indices_of(positions=positions):
+            _, indices, windows = positions()
+            return [_offsets(indices, *windows), *windows]
+
+        def gradient(positions=positions):
+            values, indices, windows = positions()
+            return [torch.randn_like(values), _offsets(indices, *windows), *windows]
+
+        for renumbering, arguments, eager in (
+            ("max_pool_offsets", offsets_of, _offsets),
+            ("max_pool_indices", indices_of, _indices),
+        ):
+            yield Sample(renumbering, arguments, eager=eager, dynamic=name in DYNAMIC, id=name)
         yield Sample(
             "max_pool_grad",
             gradient,
