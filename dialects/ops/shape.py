@@ -672,18 +672,16 @@ class UnfoldOp(FlambeauOp, name="unfold"):
     def scatter(op, base, part):
         # The windows in place, then joined; what lies between and after them is kept.
         rank = len(shape_of(base))
-        positions = _window_positions(op, base)
+        positions = _window_positions(op, b.size(part, op.dim))
         moved = b.permute(part, [*range(op.dim + 1), rank, *range(op.dim + 1, rank)])
         sizes = b.sizes(base)
         sizes[op.dim] = b.size(positions, 0)
         return b.index_copy(base, op.dim, positions, b.view(moved, sizes))
 
 
-def _window_positions(op, x):
-    """The positions along `dim` that the windows hold, one window after the other, as one dim."""
+def _window_positions(op, count):
+    """The positions along `dim` that `count` windows hold, one window after the other, as one dim."""
     i64 = ir.IntegerType.get_signless(64)
-    length = b.size(x, op.dim)
-    count = _window_count(length, op.size, op.step)
     starts = b.expand(b.unsqueeze(b.mul(b.iota(count, i64), op.step), 1), [count, op.size])
     inner = b.expand(b.iota(op.size, i64), [count, op.size])
     return b.view(b.add(starts, inner), [b.multiply_sizes([count, op.size])])
@@ -698,7 +696,7 @@ def _window_count(length, size, step):
 def _windows(op, x):
     rank = len(shape_of(x))
     sizes = b.sizes(x)
-    picked = b.index(x, [_window_positions(op, x)], [op.dim])
     count = _window_count(sizes[op.dim], op.size, op.step)
+    picked = b.index(x, [_window_positions(op, count)], [op.dim])
     split = b.view(picked, [*sizes[: op.dim], count, op.size, *sizes[op.dim + 1 :]])
     return b.permute(split, [d for d in range(rank + 1) if d != op.dim + 1] + [op.dim + 1])

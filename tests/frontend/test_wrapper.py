@@ -996,7 +996,9 @@ def test_one_tensor_for_both_statistics_runs_in_eager() -> None:
 
 
 @_on("functional", "cpu")
-def test_a_size_that_a_guard_makes_1_broadcasts(backend: str) -> None:
+def test_sizes_that_a_guard_makes_1(backend: str) -> None:
+    """What broadcasts must be known to, and what is written must have one size on both sides."""
+
     def pooled(x):
         halves = torch.nn.functional.avg_pool1d(x, 2)
         return torch.addcmul(x, halves, x), halves.expand(2, 3) + 1
@@ -1005,5 +1007,11 @@ def test_a_size_that_a_guard_makes_1_broadcasts(backend: str) -> None:
         y.copy_(x.diagonal(1))
         return y * 2
 
+    def window(x):
+        y = x * 1
+        y.unfold(0, 2, 2).mul_(2)
+        return y
+
+    assert_like_eager(window, plain(lambda: numbers(3)), backend=backend, dynamic=True)
     assert_like_eager(pooled, plain(lambda: numbers(2, 2)), backend=backend, dynamic=True)
     assert_like_eager(copied, plain(lambda: numbers(2, 2), lambda: numbers(2)), backend=backend, dynamic=True)
