@@ -141,7 +141,7 @@ def expand_to(x: ir.Value, like: ir.Value) -> ir.Value:
     return expand(x, sizes(like))
 
 
-def sum_to(g: ir.Value, like: ir.Value) -> ir.Value:
+def sum_to(g: ir.Value, like: ir.Value | ir.Type) -> ir.Value:
     """The sum of `g` over what broadcasting `like` to g's shape repeats: the gradient of an implicit expand."""
     have, want = shape_of(g), shape_of(like)
     extra = len(have) - len(want)

@@ -9,6 +9,7 @@ from torch import fx
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.types import compatible, shape_of
 from flambeau.frontend.signature import NODE_RECORD
 from flambeau.pipelines import functions as fn
 
@@ -47,7 +48,8 @@ def import_body(
     """An inner graph as a private function: its name, which starts with `name`, and the types of what it returns.
 
     `given`: what its placeholders stand for, outside. `differentiated`: a pass will derive its derivative.
-    `gradients_of`: the values whose gradients it returns, if it is a backward; autograd casts these to their dtypes.
+    `gradients_of`: the values whose gradients it returns, if it is a backward; autograd gives these the values' dtypes
+    and shapes.
     """
     placeholders = [n for n in body.graph.nodes if n.op == "placeholder"]
     arguments = [p for p, g in zip(placeholders, given, strict=True) if is_value(g)]
@@ -59,7 +61,17 @@ def import_body(
         importer.import_body(body)
         values = [operand_value(importer, r) for r in returned]
         for index, node in enumerate(gradients_of):
-            values[index] = b.cast(values[index], importer.dtype(node.meta["val"].dtype))
+            values[index] = _as_gradient_of(importer, values[index], node.meta["val"])
         ir.Operation.create("func.return", operands=values)
     fn.set_signature(function, [{} for _ in arguments], [{} for _ in values])
     return function.name.value, [v.type for v in values]
+
+
+def _as_gradient_of(importer: "Importer", gradient: ir.Value, value: torch.Tensor) -> ir.Value:
+    """A gradient in the dtype of the value, summed over what the value would be repeated along to have its shape."""
+    wanted = importer.tensor_type(value.shape, value.dtype)
+    if len(shape_of(gradient)) >= len(shape_of(wanted)):
+        gradient = b.sum_to(b.cast(gradient, wanted.element_type), wanted)
+    if not compatible(gradient.type, wanted):
+        raise TypeError(f"its backward returns {gradient.type} as the gradient of {wanted}")
+    return gradient

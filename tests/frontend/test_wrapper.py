@@ -862,8 +862,9 @@ class Marked(torch.autograd.Function):
         lambda x: Same.apply(x).sin(),
         lambda x: ((y := Half.apply(x, x.cos())), y.t()),
         lambda x: Half.apply(x, x.double()),
+        lambda x: (Half.apply(x[:1], x), Half.apply(x, x[:1, 0])),
     ],
-    ids=["marked", "same", "viewed", "gradient of another dtype"],
+    ids=["marked", "same", "viewed", "gradient of another dtype", "gradients of another shape"],
 )
 def test_custom_functions(function: Function, backend: str) -> None:
     assert_like_eager(function, plain(lambda: leaf(3, 4)), backend=backend)
