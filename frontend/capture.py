@@ -208,6 +208,7 @@ def _captured(
             dynamic_dims=_dynamic_dims(record),
             written=record is not None and record.storage in written,
             uncounted=record is not None and fake._version == record.version,
+            gets_history=record is not None and fake.requires_grad and not record.requires_grad,
         )
         for node, source, kind, record, fake in zip(
             placeholders, sources, kinds, traced.inputs, fakes, strict=True

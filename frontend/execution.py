@@ -248,7 +248,7 @@ def functions_of_backend(returned: Any, facts: dict[str, Signature]) -> dict[str
 
 
 def refuse_lost_gradients(facts: dict[str, Signature]) -> None:
-    """UnsupportedGraphError if eager gives an output a history that `@backward` knows nothing of."""
+    """UnsupportedGraphError if eager gives an output or a written argument a history that `@backward` does not know."""
     forward = facts["forward"]
     backward = facts["backward"].arguments if "backward" in facts else ()
     known = {a.of_result for a in backward if a.role == "tangent"}
@@ -257,4 +257,8 @@ def refuse_lost_gradients(facts: dict[str, Signature]) -> None:
         owner = index if fact.view_of_result is None else fact.view_of_result
         if fact.requires_grad and not given and not fact.hidden and owner not in known:
             reason = f"output {fact.output} requires a gradient in eager, but depends on nothing that could receive it"
+            raise UnsupportedGraphError("output", None, reason)
+        if fact.updates is not None and index not in known and forward.arguments[fact.updates].gets_history:
+            name = forward.arguments[fact.updates].name
+            reason = f"{name} requires a gradient in eager, but depends on nothing that could receive it"
             raise UnsupportedGraphError("output", None, reason)

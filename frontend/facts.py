@@ -46,6 +46,7 @@ class Argument:
     of_result: int | None  # saved or tangent: the forward result that it is, or belongs to
     kept: bool = False  # the gradients are computed from it, although it is not saved for the backward
     uncounted: bool = False  # its version counter does not see its update
+    gets_history: bool = False  # its update makes it require a gradient
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _argument(attributes: fn.Attributes, type_: ir.Type) -> Argument:
         of_result=_integer(attributes, "flambeau.of_result"),
         kept="autograd.kept" in attributes,
         uncounted="autograd.uncounted" in attributes,
+        gets_history="autograd.gets_history" in attributes,
     )
 
 

@@ -179,6 +179,8 @@ class Importer(AtenImporter):
             facts["autograd.requires_grad"] = ir.UnitAttr.get()
         if record.written and record.uncounted:
             facts["autograd.uncounted"] = ir.UnitAttr.get()
+        if record.gets_history:
+            facts["autograd.gets_history"] = ir.UnitAttr.get()
         return facts
 
     @contextmanager

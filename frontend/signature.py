@@ -92,7 +92,7 @@ class InputRecord:
     `name` is the placeholder's name, `source` is what the user would write (`L['self'].fc.weight`). `value` is the fake
     tensor before the graph ran, or the SymInt. `tensor` is None for a symint. `dynamic_dims` are the dimensions without
     a fixed size. `written`: the graph writes the input's storage, through this input or another tensor that shares it.
-    `uncounted`: the writes leave the input's version counter alone.
+    `uncounted`: the writes leave the input's version counter alone. `gets_history`: after them it requires a gradient.
     """
 
     name: str
@@ -103,6 +103,7 @@ class InputRecord:
     dynamic_dims: tuple[int, ...] = ()
     written: bool = False
     uncounted: bool = False
+    gets_history: bool = False
 
 
 @dataclass(frozen=True)

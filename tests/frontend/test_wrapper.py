@@ -927,6 +927,21 @@ def test_requires_grad_without_a_gradient_is_refused(part: Function, backend: st
         assert_like_eager(function, make, backend=backend, fallback="eager")
 
 
+@differentiating
+def test_a_written_argument_with_a_history_of_its_own_is_refused(backend: str) -> None:
+    """The same where such a view is written into an argument."""
+
+    def function(x, y):
+        with torch.no_grad():
+            v = x.view(-1)
+        y.add_(v)
+        return y * x.sum()
+
+    make = plain(lambda: leaf(3), lambda: numbers(3))
+    with pytest.warns(flambeau.FlambeauWarning, match="depends on nothing that could receive it"):
+        assert_like_eager(function, make, backend=backend, fallback="eager")
+
+
 @rungs
 def test_outputs_that_are_not_differentiated(backend: str) -> None:
     """A parameter that only reaches unused outputs has no gradient, as in eager: optimizers skip it."""
