@@ -117,6 +117,13 @@ def zeros_like(x: ir.Value) -> ir.Value:
     return full_like(x, 0)
 
 
+def no_change(g: ir.Value) -> ir.Value:
+    """The gradient through a step: zeros without history, made of `g`: eager has them where a gradient arrives."""
+    never = full_like(g, False, ir.IntegerType.get_signless(1))
+    g = opdef.build(opdef.OPS["autograd.detach"], g)
+    return opdef.build(opdef.OPS["flambeau.where"], never, g, zeros_like(g))
+
+
 def cast(x: ir.Value, element: ir.Type | str) -> ir.Value:
     """`to_dtype` unless `x` has the element type already. A string is a PyTorch dtype name."""
     if isinstance(element, str):

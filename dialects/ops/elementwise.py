@@ -194,7 +194,7 @@ class FloorDivideOp(ElementwiseOp, name="floor_divide"):
     infer = _numeric("x", "y")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g), "y": b.zeros_like(g)}
+        return {"x": b.no_change(g), "y": b.no_change(g)}
 
     def decompose(op):
         x, y = op.x, op.y
@@ -232,7 +232,7 @@ class TruncDivideOp(ElementwiseOp, name="trunc_divide"):
     infer = _numeric("x", "y")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g), "y": b.zeros_like(g)}
+        return {"x": b.no_change(g), "y": b.no_change(g)}
 
 
 class RemainderOp(ElementwiseOp, name="remainder"):
@@ -306,7 +306,7 @@ class PowScalarOp(ElementwiseOp, name="pow_scalar"):
 
     def vjp(op, g):
         if op.exponent == 0:
-            return {"x": b.zeros_like(g)}
+            return {"x": b.no_change(g)}
         return {"x": b.mul(g, b.mul(b.pow_scalar(op.x, op.exponent - 1), op.exponent))}
 
 
@@ -420,7 +420,7 @@ class CopysignOp(ElementwiseOp, name="copysign"):
 
     def vjp(op, g):
         ratio = b.where(b.eq(op.x, 0), 0, b.div(op.out, op.x))
-        return {"x": b.mul(g, ratio), "y": b.zeros_like(g)}
+        return {"x": b.mul(g, ratio), "y": b.no_change(g)}
 
 
 class HypotOp(ElementwiseOp, name="hypot"):
@@ -724,7 +724,7 @@ class SignOp(ElementwiseOp, name="sign"):
     infer = _numeric("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
 
 class FloorOp(ElementwiseOp, name="floor"):
@@ -739,7 +739,7 @@ class FloorOp(ElementwiseOp, name="floor"):
     infer = _numeric("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
 
 class CeilOp(ElementwiseOp, name="ceil"):
@@ -754,7 +754,7 @@ class CeilOp(ElementwiseOp, name="ceil"):
     infer = _numeric("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
 
 class RoundOp(ElementwiseOp, name="round"):
@@ -769,7 +769,7 @@ class RoundOp(ElementwiseOp, name="round"):
     infer = _numeric("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
 
 class RoundDecimalsOp(ElementwiseOp, name="round_decimals"):
@@ -786,7 +786,7 @@ class RoundDecimalsOp(ElementwiseOp, name="round_decimals"):
     infer = _floating("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
     def decompose(op):
         if op.decimals == 0:
@@ -808,7 +808,7 @@ class TruncOp(ElementwiseOp, name="trunc"):
     infer = _numeric("x")
 
     def vjp(op, g):
-        return {"x": b.zeros_like(g)}
+        return {"x": b.no_change(g)}
 
 
 class FracOp(ElementwiseOp, name="frac"):

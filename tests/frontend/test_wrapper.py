@@ -952,6 +952,15 @@ def test_outputs_that_are_not_differentiated(backend: str) -> None:
 
 
 @differentiating
+def test_the_gradient_of_a_step_is_zeros_not_nothing(backend: str) -> None:
+    """Also beside an output that carries a gradient, but is not used."""
+    x = leaf(3)
+    step, _ = compile_strictly(lambda x: (x.contiguous().trunc(), x.contiguous()), backend)(x)
+    (gradient,) = torch.autograd.grad(step.sum(), x)
+    assert not gradient.any()
+
+
+@differentiating
 def test_the_first_call_may_be_under_activation_checkpointing(backend: str) -> None:
     """Which counts what is saved: compiling must save nothing."""
     w, x = leaf(3), numbers(3)
