@@ -205,6 +205,8 @@ def test_rules_emit_ops_with_rules():
         for op in fn.operations(fn.entry_block(fn.functions(module)[0])):
             if op.name.startswith(("arith.", "func.")) or op.name in known:
                 continue
+            if op.name == "autograd.detach":  # the zeros of a step, which have no history in eager either
+                continue
             cls = OPS[op.name]
             floats = [all(is_float(v.type) for v in side) for side in (op.operands, op.results)]
             through = len(op.operands) > 0 and all(floats)
