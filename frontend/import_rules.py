@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Import rules that need torch, beside those of dialects/aten_rules.py; and the functional forms of ops that write.
+"""Import rules that need torch, beside those of dialects/aten/rules.py; and the functional forms of ops that write.
 
 A rule receives the importer and the overload's arguments by schema name (nodes, numbers, lists) and returns the
 value (a list if the overload returns several). Whatever a plain `aten = ...` on an op class can say needs no rule.
@@ -14,9 +14,9 @@ import torch
 from torch import fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from flambeau.dialects import aten_backward_rules, aten_rules
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, ranged
+from flambeau.dialects.aten import backward_rules, rules
+from flambeau.dialects.aten.rules import Rule, ranged
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float
@@ -24,7 +24,7 @@ from flambeau.dialects.types import is_float
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
 
-RULES: ChainMap[str, Rule] = ChainMap({}, aten_backward_rules.RULES, aten_rules.RULES)
+RULES: ChainMap[str, Rule] = ChainMap({}, backward_rules.RULES, rules.RULES)
 imports = registers(RULES, "import rules")
 
 

@@ -20,7 +20,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_importer import AtenImporter, Size, same_static_sizes
+from flambeau.dialects.aten.importer import AtenImporter, Size, same_static_sizes
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.opdef import OPS, VerificationError

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import RULES, Rule
+from flambeau.dialects.aten.rules import RULES, Rule
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import (
     BY_ATEN,

@@ -24,7 +24,7 @@ from flambeau.dialects.types import (
 )
 
 if TYPE_CHECKING:
-    from flambeau.dialects.aten_importer import AtenImporter
+    from flambeau.dialects.aten.importer import AtenImporter
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}

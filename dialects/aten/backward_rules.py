@@ -9,14 +9,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, nonnegative, slice_bounds
+from flambeau.dialects.aten.rules import Rule, nonnegative, slice_bounds
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import shape_of
 
 if TYPE_CHECKING:
-    from flambeau.dialects.aten_importer import AtenImporter
+    from flambeau.dialects.aten.importer import AtenImporter
 
 RULES: dict[str, Rule] = {}
 imports = registers(RULES, "import rules")
