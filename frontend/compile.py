@@ -20,8 +20,11 @@ import torch
 from torch import fx
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS
+from flambeau.dialects.walk import operations
 from flambeau.frontend.autograd import GradientGraph, SecondDerivativeError
 from flambeau.frontend.capture import capture_dynamo_graph
 from flambeau.frontend.execution import (
@@ -51,15 +54,12 @@ from flambeau.frontend.shared_memory import SharedMemory, shared_memory
 from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
 from flambeau.frontend.stage_check import CheckedGraph
 from flambeau.frontend.wrapper import CompiledGraph, GraphOfBases
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import file_location, source_line
-from flambeau.pipelines.force_eager import ForceEager, can_be_forced
-from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.partitioning.work import estimate_work
+from flambeau.pipelines.passes.force_eager import ForceEager, can_be_forced
 from flambeau.pipelines.registry import Pass
-from flambeau.pipelines.walk import operations
-from flambeau.pipelines.work import estimate_work
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.artefact_cache import open_cache
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
@@ -367,10 +367,10 @@ class _Lowering:
 
     def ops_counted(self, *modules: Any) -> dict[str, int]:
         """Counts of the ops that run on the host and of the others; UnsupportedGraphError if none may run there."""
-        on_host = [op for module in modules for op in host_functions.ops_on_host(module)]
+        on_host = [op for module in modules for op in host.ops_on_host(module)]
         refused = [op for op in on_host if not op.chosen]
         if refused and self.options.fallback == "error":
-            by_name: dict[str, host_functions.HostOp] = {}
+            by_name: dict[str, host.HostOp] = {}
             for op in refused:
                 by_name.setdefault(op.name, op)
             first, *others = by_name.values()
@@ -472,8 +472,8 @@ def _split_first(eager: Callable[..., Any], shared: SharedMemory, *arguments: An
 
 def _draws_for_compiler(function: Any) -> bool:
     """Whether a host function draws random numbers because a compiler refuses the line of an op of ours."""
-    drawn = host_functions.ONCE in function.operation.attributes
-    return drawn and host_functions.name_of(function).startswith("flambeau.")
+    drawn = host.ONCE in function.operation.attributes
+    return drawn and host.name_of(function).startswith("flambeau.")
 
 
 class _Gradients:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Import of torch.cond: its branches become private functions, of which one is called; pipelines/control_flow.py."""
+"""Import of torch.cond: its branches become private functions, of which one is called; dialects/calls/choice.py."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,10 @@ from torch import fx
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice
 from flambeau.dialects.types import is_bool, shape_of
 from flambeau.frontend.inner_graphs import import_body, is_value, operand_value, result_of
 from flambeau.frontend.signature import NODE_RECORD
-from flambeau.pipelines import control_flow
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
@@ -33,7 +33,7 @@ def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:
     if not is_bool(flag.type):
         raise TypeError(f"its predicate is {flag.type}, where a bool is expected")
     record = node.meta[NODE_RECORD]
-    call = control_flow.choose(
+    call = choice.choose(
         "cond",
         b.view(flag, []) if shape_of(flag) else flag,
         names,

@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.autograd import CompileGradients, Differentiable, Execute
 from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
 from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
@@ -135,7 +134,7 @@ def take_host_part(module: ir.Module) -> Any:
     """
     host = module.operation.clone()
     for function in fn.functions(host):
-        if not host_functions.is_host_function(function):
+        if not host.is_host_function(function):
             operation = function.operation
             attributes = {name: operation.attributes[name] for name in operation.attributes}
             attributes["sym_visibility"] = ir.StringAttr.get("private", host.context)
@@ -143,7 +142,7 @@ def take_host_part(module: ir.Module) -> Any:
                 ir.Operation.create("func.func", attributes=attributes, regions=1)
             operation.erase()
     for function in fn.functions(module, declarations=True):
-        if host_functions.is_host_function(function):
+        if host.is_host_function(function):
             function.operation.erase()
     return host
 

@@ -24,9 +24,12 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils import _pytree as pytree
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
+from flambeau.dialects.walk import operations
 from flambeau.frontend.compile import FlambeauWarning, compile_graph
 from flambeau.frontend.execution import functions_by_name
 from flambeau.frontend.explanation import (
@@ -43,12 +46,9 @@ from flambeau.frontend.journal import Journal, collect_journals
 from flambeau.frontend.options import read_options
 from flambeau.frontend.picture import picture_of
 from flambeau.frontend.signature import is_torch_file, plain_source, user_location
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.errors import made_by_autodiff, source_line
-from flambeau.pipelines.joint import Joint
-from flambeau.pipelines.recompute import Bans, Recomputation, is_free
-from flambeau.pipelines.walk import operations
+from flambeau.pipelines.partitioning.joint import Joint
+from flambeau.pipelines.partitioning.recompute import Bans, Recomputation, is_free
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend, lookup_backend
 
@@ -190,7 +190,7 @@ def _explain_graph(journal: Journal, backend: Backend, partitioner: str) -> Grap
     module = _partitioned(journal)
     halves = _halves(module)
     split = _split(journal) or module
-    on_host = list(host_functions.ops_on_host(split)) if split is not None else []
+    on_host = list(host.ops_on_host(split)) if split is not None else []
     results = _results_without_values(journal, module)
     artefact = journal.artefact
     reasons = _reasons(journal) if partitioner == "min-cut" and "backward" in halves else _NO_REASONS
@@ -250,7 +250,7 @@ def _native(module: ir.Module | None) -> tuple[OpCount, ...]:
     counts: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
     for function in fn.functions(module) if module is not None else ():
         backward = function.name.value.startswith("backward")  # or a segment of it
-        names = (op.name for op in _computing(function) if host_functions.REASON not in op.attributes)
+        names = (op.name for op in _computing(function) if host.REASON not in op.attributes)
         counts[backward].update(names)
     rows = [
         OpCount(name, counts[False][name], counts[True][name]) for name in {**counts[False], **counts[True]}
@@ -258,7 +258,7 @@ def _native(module: ir.Module | None) -> tuple[OpCount, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.forward - row.backward, row.name)))
 
 
-def _host(on_host: Sequence[host_functions.HostOp]) -> tuple[OpOnHost, ...]:
+def _host(on_host: Sequence[host.HostOp]) -> tuple[OpOnHost, ...]:
     found = Counter((op.name, op.reason, source_line(op.location), op.chosen) for op in on_host)
     return tuple(OpOnHost(*key, count) for key, count in found.items())
 

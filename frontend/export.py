@@ -18,7 +18,9 @@ from torch.export.dynamic_shapes import _combine_args, _tree_map_with_path
 from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.frontend import symbols
 from flambeau.frontend.compile import CompilationError
 from flambeau.frontend.execution import bytecode, functions_by_name
@@ -28,12 +30,10 @@ from flambeau.frontend.importer import import_graph
 from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.frontend.special_sizes import input_fakes, retraces_alike, shapes_hold
 from flambeau.frontend.torch_calls import PlainRecurrence
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import PassError, file_location
-from flambeau.pipelines.pipelines import stage_passes
-from flambeau.pipelines.work import estimate_work
+from flambeau.pipelines.partitioning.work import estimate_work
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.environment import package_version
 from flambeau.runtime.errors import CompileError
@@ -172,11 +172,11 @@ def _refuse_host_ops(module: ir.Module) -> None:
     with module.context:
         for function in fn.functions(module):
             for op in fn.operations(fn.entry_block(function)):
-                called = host_functions.callee(op)
+                called = host.callee(op)
                 if called is not None:
                     place = file_location(op.location)
-                    target = ir.StringAttr(called.operation.attributes[host_functions.TARGET]).value
-                    reason = f"{host_functions.reason(called)}; a package has no PyTorch to leave it to"
+                    target = ir.StringAttr(called.operation.attributes[host.TARGET]).value
+                    reason = f"{host.reason(called)}; a package has no PyTorch to leave it to"
                     raise UnsupportedGraphError(target, place[:2] if place else None, reason)
 
 

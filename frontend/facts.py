@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.types import is_tensor
-from flambeau.pipelines import functions as fn
 from flambeau.runtime.interpreter import torch_dtype
 from flambeau.runtime.resident import ResidentTensor
 

@@ -12,7 +12,7 @@ import torch
 from torch._ops import OpOverload
 
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines.force_eager import can_be_forced
+from flambeau.pipelines.passes.force_eager import can_be_forced
 
 _WRITES_UNSEEN = frozenset(
     f"aten::{name}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host_functions.py."""
+"""Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host.py."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,10 +9,10 @@ from torch import fx
 from torch._ops import OpOverload
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.frontend import symbols
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.runtime.host_calls import constant_attribute
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ def import_host_call(
     operands = Operands(importer)
     template = ir.ArrayAttr.get([operands.attribute(a) for a in arguments.values()])
     positions = [operands.nodes.index(node) for node in written]
-    attributes: fn.Attributes = {host_functions.ARGUMENTS: template}
+    attributes: fn.Attributes = {host.ARGUMENTS: template}
     if positions:
-        attributes[host_functions.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
+        attributes[host.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
     if chosen:
-        attributes[host_functions.CHOSEN] = ir.UnitAttr.get()
+        attributes[host.CHOSEN] = ir.UnitAttr.get()
     if importer.needs_autograd and _runs_once(target):
-        attributes[host_functions.ONCE] = ir.UnitAttr.get()
+        attributes[host.ONCE] = ir.UnitAttr.get()
     call = call_on_host(importer, str(target), operands, differentiable, reason, attributes)
     if importer.node.is_impure() or not target._schema.returns:
-        call.attributes[host_functions.EFFECTS] = ir.UnitAttr.get()
+        call.attributes[host.EFFECTS] = ir.UnitAttr.get()
     return list(call.results)
 
 
@@ -72,21 +72,21 @@ def call_on_host(
         if flag and isinstance(result, torch.Tensor) and result.dtype.is_floating_point
     ]
     facts: fn.Attributes = {
-        host_functions.TARGET: ir.StringAttr.get(target),
-        host_functions.REASON: ir.StringAttr.get(reason),
+        host.TARGET: ir.StringAttr.get(target),
+        host.REASON: ir.StringAttr.get(reason),
         "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
     }
     if floats and importer.needs_autograd:
-        facts[host_functions.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
+        facts[host.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
     types = [_type(importer, r) for r in importer.results]
-    if host_functions.WRITTEN in attributes:
-        positions = ir.DenseI64ArrayAttr(attributes[host_functions.WRITTEN])
+    if host.WRITTEN in attributes:
+        positions = ir.DenseI64ArrayAttr(attributes[host.WRITTEN])
         types += [operands.values[i].type for i in positions]
     name = f"host_{target.split('.')[1] if '.' in target else target}"
-    unique = host_functions.declare(
+    unique = host.declare(
         importer.module_body, name, [v.type for v in operands.values], types, attributes | facts
     )
-    call = host_functions.call(unique, types, operands.values)
+    call = host.call(unique, types, operands.values)
     for value, fake in zip(call.results, importer.results, strict=False):
         if isinstance(fake, torch.SymInt):
             importer.symbols.bind(fake, value)

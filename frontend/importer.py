@@ -20,6 +20,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.aten.importer import AtenImporter, Size, same_static_sizes
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
@@ -46,9 +47,8 @@ from flambeau.frontend.signature import (
     written_arguments,
 )
 from flambeau.frontend.user_function import import_user_function
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.force_eager import ForceEager
+from flambeau.pipelines.passes.force_eager import ForceEager
 
 
 @dataclass(frozen=True)

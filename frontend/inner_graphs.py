@@ -8,10 +8,10 @@ import torch
 from torch import fx
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import compatible, shape_of
 from flambeau.frontend.signature import NODE_RECORD
-from flambeau.pipelines import functions as fn
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """PyTorch's loop operators: what one iteration takes and the loop returns, for capture; and their import.
 
-A loop is a call on the host (pipelines/host_functions.py) of what runtime/loops.py makes of the operator. Its
+A loop is a call on the host (dialects/calls/host.py) of what runtime/loops.py makes of the operator. Its
 bodies are private functions of the module, which the interpreter runs.
 """
 
@@ -13,13 +13,13 @@ import torch
 import torch.utils._pytree as pytree
 from torch import fx
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, host
 from flambeau.dialects.opdef import OPS
 from flambeau.frontend.host_call import Operands, call_on_host
 from flambeau.frontend.inner_graphs import import_body, is_value, result_of
 from flambeau.frontend.signature import NODE_RECORD, NodeRecord
-from flambeau.pipelines import control_flow, host_functions
-from flambeau.pipelines import functions as fn
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
@@ -121,19 +121,19 @@ def import_loop(importer: "Importer", node: fx.Node) -> list[ir.Value]:
     # What a tape records, and what PyTorch draws, is interpreted; other bodies may be compiled.
     if importer.needs_autograd or draws_or_calls:
         for function in functions:
-            control_flow.keep_on_host(function)
+            choice.keep_on_host(function)
     *varying, same = groups
     inner = placeholders[len(placeholders) - len(same) :]
     same = [v for v, p in zip(same, inner, strict=True) if is_value(p)]  # a known number stands in the bodies
     operands = Operands(importer)
     template = [[operands.attribute(v) for v in group] for group in (*varying, same)]
     attributes: fn.Attributes = {
-        host_functions.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(name) for name in names]),
-        host_functions.ARGUMENTS: ir.ArrayAttr.get([ir.ArrayAttr.get(group) for group in template]),
+        host.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(name) for name in names]),
+        host.ARGUMENTS: ir.ArrayAttr.get([ir.ArrayAttr.get(group) for group in template]),
     }
     record: NodeRecord = node.meta[NODE_RECORD]
     if draws_or_calls:
-        attributes[host_functions.ONCE] = ir.UnitAttr.get()
+        attributes[host.ONCE] = ir.UnitAttr.get()
     call = call_on_host(
         importer,
         str(node.target),
@@ -142,6 +142,6 @@ def import_loop(importer: "Importer", node: fx.Node) -> list[ir.Value]:
         "PyTorch runs its loops",
         attributes,
     )
-    if any(host_functions.EFFECTS in op.attributes for op in inside):
-        call.attributes[host_functions.EFFECTS] = ir.UnitAttr.get()
+    if any(host.EFFECTS in op.attributes for op in inside):
+        call.attributes[host.EFFECTS] = ir.UnitAttr.get()
     return list(call.results)

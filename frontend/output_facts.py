@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.frontend import symbols
 from flambeau.frontend.signature import (
@@ -23,7 +24,6 @@ from flambeau.frontend.signature import (
     user_location,
     written_nodes,
 )
-from flambeau.pipelines import functions as fn
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer

@@ -13,11 +13,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.frontend.facts import read_signature
 from flambeau.frontend.signature import plain_source
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.errors import file_location, made_by_autodiff, module_name
 
 __all__ = ["Box", "Edge", "Picture", "html_page", "picture_of", "readable_bytes", "svg"]
@@ -66,7 +66,7 @@ class Picture:
 
 
 def picture_of(
-    halves: Mapping[str, Any], sizes: Sequence[int | None] = (), on_host: Iterable[host_functions.HostOp] = ()
+    halves: Mapping[str, Any], sizes: Sequence[int | None] = (), on_host: Iterable[host.HostOp] = ()
 ) -> Picture:
     """The picture of `{"forward": function, "backward": function}`, the second of which may be missing.
 
@@ -153,8 +153,8 @@ class _Drawing:
     def _put(self, op: ir.Operation, half: Half, row: int) -> Box:
         key = half, row
         box = self.boxes.setdefault(key, Box(half, row))
-        callee = host_functions.callee(op)
-        name = host_functions.target(callee) if callee is not None else op.name.removeprefix("flambeau.")
+        callee = host.callee(op)
+        name = host.target(callee) if callee is not None else op.name.removeprefix("flambeau.")
         box.ops[name] += 1
         if half == "backward" and not made_by_autodiff(op.location):
             box.recomputed += 1
@@ -171,7 +171,7 @@ def _is_size_or_constant(op: ir.Operation) -> bool:
     return op.name.startswith("arith.") or op.name in ("flambeau.constant", "flambeau.dim")
 
 
-def _place(op: ir.Operation | host_functions.HostOp) -> Place:
+def _place(op: ir.Operation | host.HostOp) -> Place:
     found = file_location(op.location)
     module = module_name(op.location)
     if found is None:

@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS
+from flambeau.dialects.walk import operations
 from flambeau.frontend.autograd import Execute
 from flambeau.frontend.execution import functions_by_name, interpret, signatures
 from flambeau.frontend.facts import Signature, read_signature
 from flambeau.frontend.journal import Journal, Stage
 from flambeau.frontend.signature import plain_source
 from flambeau.frontend.wrapper import draw_seed
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.errors import source_line
-from flambeau.pipelines.walk import operations
 from flambeau.runtime import interpreter
 
 __all__ = ["CheckedGraph", "Difference"]
@@ -306,7 +306,7 @@ def _rung(stage: tuple[str, ir.Module, ir.Module]) -> _Rung | None:
         called = interpreter.Module(module)
     else:
         own = interpreter.Module(module)
-        compiled = [n for n, f in functions_by_name(module).items() if not host_functions.is_host_function(f)]
+        compiled = [n for n, f in functions_by_name(module).items() if not host.is_host_function(f)]
         called = interpreter.Module(caller, {n: own.function(n) for n in compiled})
     functions = {n: _execute(called, n) for n in facts}
     return _Rung(f"pass {name!r}", functions, facts, caller)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Import of a user's torch.autograd.Function: a call of its forward that names its backward; see custom_vjp.py."""
+"""Import of a user's torch.autograd.Function: a call of its forward that names its backward; see custom.py."""
 
 from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import custom
 from flambeau.frontend.inner_graphs import import_body, is_value, operand_value, result_of
-from flambeau.pipelines import custom_vjp
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer
@@ -50,7 +50,7 @@ def import_user_function(importer: "Importer", node: fx.Node) -> list[Any]:
     )
     indices: list[int] = node.kwargs["non_differentiable_idx"]  # type: ignore[assignment]
     non_differentiable = {outputs[i] for i in indices}
-    custom_vjp.attach_backward(
+    custom.attach_backward(
         call,
         backward_name,
         len(tensors),

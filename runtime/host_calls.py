@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Calls of PyTorch from the IR: a host function without a body -> a Python callable.
 
-pipelines/host_functions.py describes the attributes. Derivatives are PyTorch's own: a call with active operands records
+dialects/calls/host.py describes the attributes. Derivatives are PyTorch's own: a call with active operands records
 a tape with PyTorch's autograd, and the derivative plays it back.
 """
 

@@ -20,7 +20,7 @@ import flambeau
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.stages import stage_passes
 from tests.dialects.sample import Sample, single
 from tests.dialects.samples import families
 from tests.models import convolutional, other, small, transformers

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flambeau.pipelines.pipelines import PIPELINES, STAGES, named_pipeline, stage_passes
+from flambeau.pipelines.stages import PIPELINES, STAGES, named_pipeline, stage_passes
 from flambeau.runtime.backends import Backend, list_backends, lookup_backend
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import list_backends, lookup_backend
 from flambeau.tools import arrays
 from flambeau.tools.compile import ToolError, compile_file, find_backend, read_module, reported, run_passes
@@ -174,9 +174,9 @@ def _compiled(artefact: "Artefact", backend: str, name: str | None) -> Function:
 
 def _interpreted(path: str, passes: str, name: str | None) -> Function:
     """A function of an MLIR file through the reference interpreter; new values of written arguments come last."""
+    from flambeau.dialects import functions as fn
     from flambeau.dialects.dialect import RefType
     from flambeau.frontend.execution import functions_by_name, interpret
-    from flambeau.pipelines import functions as fn
     from flambeau.tools.tensors import from_torch, to_torch
 
     with read_module(path) as module:

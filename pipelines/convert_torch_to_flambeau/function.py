@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.opdef import VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, is_tensor, shape_of
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.convert_torch_to_flambeau import python_ops
 from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter, overload_name
 from flambeau.pipelines.convert_torch_to_flambeau.torch_types import (

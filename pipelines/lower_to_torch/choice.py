@@ -4,8 +4,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.lower_to_torch import builtin as bt
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 

@@ -9,8 +9,8 @@ import torch
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import Lowering
-from flambeau.pipelines.decompose import Decompose
 from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.pipelines.passes.decompose import Decompose
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.executable import Executable, ResultSpec

@@ -8,8 +8,8 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir, passmanager
-from flambeau.pipelines.functionalize import Functionalize
 from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device

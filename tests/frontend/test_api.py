@@ -20,10 +20,10 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 import flambeau
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.pipelines import stage_passes
 from flambeau.pipelines.registry import PASSES
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime import backends, devices, iree_compiler
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, UnknownBackendError
 from flambeau.tools.opt import main as flambeau_opt

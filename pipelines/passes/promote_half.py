@@ -7,11 +7,11 @@ PyTorch computes them so, in the backward too: before autodiff, the pass does it
 from dataclasses import dataclass
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls.host import is_host_function
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import is_low_precision, is_tensor
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
 
 # Rounded once already, or not at all: nothing is gained in f32.

@@ -9,12 +9,12 @@ or with operands of different types; `func.call` is one.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import custom
+from flambeau.dialects.calls.host import EFFECTS, HOST, call, declare
 from flambeau.dialects.types import compatible, is_float
-from flambeau.pipelines import custom_vjp
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.host_functions import EFFECTS, HOST, call, declare
 
 BRANCHES = "flambeau.branches"
 
@@ -133,8 +133,8 @@ def _called_by(op: ir.Operation) -> list[Any]:
         return []
     symbols = _symbols(op)
     names = [ir.FlatSymbolRefAttr(op.attributes["callee"]).value]
-    if custom_vjp.has_backward(op):
-        names.append(custom_vjp.backward_name(op))
+    if custom.has_backward(op):
+        names.append(custom.backward_name(op))
     if is_choice(symbols[names[0]]):
         names = branch_names(symbols[names[0]])
     return [symbols[name] for name in names if len(symbols[name].regions[0].blocks)]

@@ -8,12 +8,12 @@ same order, without those that nothing depends on. The forward is computed again
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines import control_flow, custom_vjp, host_functions
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.joint import Joint, slice_of
+from flambeau.pipelines.partitioning.joint import Joint, slice_of
 from flambeau.pipelines.registry import register_pass
 
 
@@ -33,7 +33,7 @@ class KeepGradients:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
-            if not fn.is_private(function) and not host_functions.is_host_function(function):
+            if not fn.is_private(function) and not host.is_host_function(function):
                 keep_gradients(function, _numbers(self.gradients), _numbers(self.tangents))
 
 
@@ -103,15 +103,15 @@ def _leave_statistics(op: ir.Operation) -> None:
 
 def _refuse_second_run(op: ir.Operation) -> None:
     """UnsupportedOpError for what may not run again, or whose derivative does not tell what its own derivative is."""
-    if custom_vjp.has_backward(op):
+    if custom.has_backward(op):
         reason = (
             "the backward of a custom autograd.Function is not differentiated; run this function in eager"
         )
         raise UnsupportedOpError(op, reason)
-    called = host_functions.callee(op)
-    if called is not None and (host_functions.EFFECTS in op.attributes or host_functions.runs_once(called)):
+    called = host.callee(op)
+    if called is not None and (host.EFFECTS in op.attributes or host.runs_once(called)):
         reason = "to differentiate its gradient it would have to run again, which may give something else"
-        raise UnsupportedOpError(op, f"{host_functions.name_of(called)} runs on the host: {reason}")
-    for branch in control_flow.branches(op) or ():
+        raise UnsupportedOpError(op, f"{host.name_of(called)} runs on the host: {reason}")
+    for branch in choice.branches(op) or ():
         for inner in fn.operations(fn.entry_block(branch)):
             _refuse_second_run(inner)

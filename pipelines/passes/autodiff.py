@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
-from flambeau.pipelines import control_flow, custom_vjp, host_functions
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError, made_by_autodiff
 from flambeau.pipelines.registry import register_pass
 
@@ -125,7 +125,7 @@ def _active_values(block: ir.Block, roots: Sequence[ir.Value]) -> tuple[set[ir.V
             continue
         op = _taped(op, active)
         active.update(r for r in _differentiable_results(op) if _can_carry_gradient(r))
-        active.update(r for r in op.results if host_functions.is_tape(r))
+        active.update(r for r in op.results if host.is_tape(r))
         others = [r for r in op.results if is_tensor(r.type) and not _can_carry_gradient(r)]
         if depends and made_by_autodiff(op.location):
             steps.update(others)
@@ -145,13 +145,13 @@ def _origins(block: ir.Block, values: set[ir.Value]) -> set[ir.Value]:
 
 def _taped(op: ir.Operation, active: set[ir.Value]) -> ir.Operation:
     """A call on the host is replaced by one that returns a tape, unless it does so already."""
-    function = host_functions.callee(op)
-    if function is None or not host_functions.differentiable_results(op, function):
+    function = host.callee(op)
+    if function is None or not host.differentiable_results(op, function):
         return op
     operands = [i for i, o in enumerate(op.operands) if o in active]
-    if not host_functions.has_tape(op):
-        return host_functions.with_tape(op, function, operands)
-    if not set(operands) <= set(host_functions.indices(function, host_functions.ACTIVE)):
+    if not host.has_tape(op):
+        return host.with_tape(op, function, operands)
+    if not set(operands) <= set(host.indices(function, host.ACTIVE)):
         raise UnsupportedOpError(op, "it is to be differentiated by an operand that its tape does not hold")
     return op
 
@@ -165,13 +165,13 @@ def _operands_with_history(op: ir.Operation) -> list[ir.Value]:
 
 
 def _differentiable_results(op: ir.Operation) -> list[ir.Value]:
-    if custom_vjp.has_backward(op):
-        return custom_vjp.differentiable_results(op)
-    function = host_functions.callee(op)
+    if custom.has_backward(op):
+        return custom.differentiable_results(op)
+    function = host.callee(op)
     if function is not None:
-        return host_functions.differentiable_results(op, function)
-    if control_flow.branches(op) is not None:
-        return control_flow.differentiable_results(op)
+        return host.differentiable_results(op, function)
+    if choice.branches(op) is not None:
+        return choice.differentiable_results(op)
     cls = OPS.get(op.name)
     if cls is None or isinstance(cls.vjp, NotDifferentiable):
         return []
@@ -201,16 +201,16 @@ class _Gradients:
 
 
 def _apply_rule(op: ir.Operation, incoming: Sequence[ir.Value | None], gradients: _Gradients) -> None:
-    if custom_vjp.has_backward(op):
-        for value, part in custom_vjp.call_backward(op, incoming):
+    if custom.has_backward(op):
+        for value, part in custom.call_backward(op, incoming):
             gradients.add(value, part)
         return
-    if host_functions.has_tape(op):
-        for value, part in host_functions.call_vjp(op, incoming):
+    if host.has_tape(op):
+        for value, part in host.call_vjp(op, incoming):
             gradients.add(value, part)
         return
-    if control_flow.branches(op) is not None:
-        for value, part in control_flow.call_derivative(op, incoming, gradients.wants, _differentiate_branch):
+    if choice.branches(op) is not None:
+        for value, part in choice.call_derivative(op, incoming, gradients.wants, _differentiate_branch):
             gradients.add(value, part)
         return
     cls = OPS[op.name]

@@ -4,9 +4,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import is_tensor
-from flambeau.pipelines import functions as fn
 
 _MARKER = "autograd.checkpoint"
 

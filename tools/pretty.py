@@ -11,13 +11,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, host
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
-from flambeau.pipelines import control_flow, host_functions
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import file_location
 
 _OP_WIDTH, _TYPE_WIDTH = 56, 24
@@ -51,12 +51,12 @@ def pretty(module: ir.Module) -> str:
 def _declaration(function: Any) -> str:
     """A function without a body, and what it stands for."""
     inputs, results = (", ".join(map(_type_text, t)) for t in (function.type.inputs, function.type.results))
-    if control_flow.is_choice(function):
-        on_true, on_false = control_flow.branch_names(function)
+    if choice.is_choice(function):
+        on_true, on_false = choice.branch_names(function)
         meaning = f"calls {on_true} if its first argument is true, else {on_false}"
-    elif host_functions.is_host_function(function):
-        called = host_functions.target(function)
-        derivative = host_functions.VJP_OF_RESULTS in function.operation.attributes
+    elif host.is_host_function(function):
+        called = host.target(function)
+        derivative = host.VJP_OF_RESULTS in function.operation.attributes
         meaning = f"{'the derivative of ' if derivative else ''}{called} on the host"
     else:
         meaning = "is elsewhere"

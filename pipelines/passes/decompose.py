@@ -4,10 +4,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls.host import is_host_function
 from flambeau.dialects.opdef import OPS, PARTS, Lowering
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.host_functions import is_host_function
 from flambeau.pipelines.registry import register_pass
 
 

@@ -7,9 +7,9 @@ Everything else that the backward needs is computed again there, from the saved 
 from collections.abc import Callable, Iterable
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.joint import Joint
-from flambeau.pipelines.memory_budget import choose_saved
-from flambeau.pipelines.recompute import Recomputation, is_free, runs_once
+from flambeau.pipelines.partitioning.joint import Joint
+from flambeau.pipelines.partitioning.memory_budget import choose_saved
+from flambeau.pipelines.partitioning.recompute import Recomputation, is_free, runs_once
 
 ChooseSaved = Callable[[Joint], list[ir.Value]]
 

@@ -12,14 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
+from flambeau.pipelines.analysis.sizes import Dim, dynamic_dims, trace_sizes
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.joint import Joint, slice_of
-from flambeau.pipelines.partitioners import PARTITIONERS, ChooseSaved, save_min_cut
-from flambeau.pipelines.recompute import runs_once
+from flambeau.pipelines.partitioning.joint import Joint, slice_of
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS, ChooseSaved, save_min_cut
+from flambeau.pipelines.partitioning.recompute import runs_once
 from flambeau.pipelines.registry import PipelineError, register_pass, unknown_choice
-from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 
 
 @register_pass

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import DYNAMIC, shape_of
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.fills import fill_value
+from flambeau.pipelines.analysis.fills import fill_value
 from flambeau.pipelines.registry import register_pass
 
 

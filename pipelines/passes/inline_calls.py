@@ -7,10 +7,10 @@ Upstream's inliner leaves ops of dialects defined in Python alone.
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.control_flow import all_branches
-from flambeau.pipelines.host_functions import all_bodies, is_host_function
+from flambeau.dialects.calls.choice import all_branches
+from flambeau.dialects.calls.host import all_bodies, is_host_function
 from flambeau.pipelines.registry import register_pass
 
 

@@ -10,8 +10,8 @@ operands of different types, but `func.call` is one.
 from collections.abc import Iterator, Sequence
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
 
 
 def attach_backward(

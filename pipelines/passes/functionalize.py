@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines import control_flow, custom_vjp, host_functions
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
 
@@ -35,7 +35,7 @@ class Functionalize:
         functions = {f.name.value: f for f in fn.functions(module, declarations=True)}
         drawn: dict[str, int] = {}
         for function in _callees_first(functions):
-            if control_flow.is_choice(function):
+            if choice.is_choice(function):
                 drawn[function.name.value] = _pass_random_state(function, functions, drawn)
             elif len(function.regions[0].blocks):
                 drawn[function.name.value] = functionalize(function, drawn)
@@ -50,8 +50,8 @@ def _callees_first(functions: Mapping[str, Any]) -> Iterator[Any]:
             return
         seen.add(name)
         function = functions[name]
-        if control_flow.is_choice(function):
-            called = control_flow.branch_names(function)
+        if choice.is_choice(function):
+            called = choice.branch_names(function)
         else:
             blocks = function.regions[0].blocks
             called = [n for op in (fn.operations(blocks[0]) if len(blocks) else ()) for n in _called(op)]
@@ -67,7 +67,7 @@ def _called(op: ir.Operation) -> list[str]:
     """The names of the functions that an op calls, the backward of a user's function included."""
     if op.name != "func.call":
         return []
-    backward = [custom_vjp.backward_name(op)] if custom_vjp.has_backward(op) else []
+    backward = [custom.backward_name(op)] if custom.has_backward(op) else []
     return [_callee(op), *backward]
 
 
@@ -123,7 +123,7 @@ def functionalize(function: Any, drawn: Mapping[str, int]) -> int:
             argument.set_type(argument.type.tensor)
             roots[index] = _Root(argument)
             places[argument] = roots[index]
-    on_host = host_functions.is_host_function(function)
+    on_host = host.is_host_function(function)
     random = None if on_host else _RandomState(block, arguments, called=fn.is_private(function))
     doomed = _walk(block, places, random, drawn)
     outputs = list(fn.terminator(block).operands)
@@ -174,7 +174,7 @@ class _RandomState:
 
 def _pass_random_state(choice: Any, functions: Mapping[str, Any], drawn: Mapping[str, int]) -> int:
     """Let a choice pass seed and offset to its branches, if one of them draws; how many offsets that takes."""
-    names = [name for name in control_flow.branch_names(choice) if name in functions]
+    names = [name for name in choice.branch_names(choice) if name in functions]
     count = max((drawn[name] for name in names), default=0)
     if not count:
         return 0
@@ -223,7 +223,7 @@ def _replace(op: ir.Operation, values: Sequence[ir.Value]) -> None:
 
 def _call_with_random_state(op: ir.Operation, random: _RandomState, drawn: Mapping[str, int]) -> ir.Operation:
     """The same call with seed and offset as further operands."""
-    if custom_vjp.has_backward(op) and drawn.get(custom_vjp.backward_name(op)):
+    if custom.has_backward(op) and drawn.get(custom.backward_name(op)):
         raise UnsupportedOpError(op, "the backward of a user's function draws random numbers")
     return ir.Operation.create(
         "func.call",

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, element_type, narrowest_integer
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.joint import slice_of
+from flambeau.pipelines.partitioning.joint import slice_of
 from flambeau.pipelines.registry import register_pass
 
 

@@ -28,10 +28,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import TapeType
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines import functions as fn
 
 HOST = "flambeau.host"
 TARGET = "flambeau.target"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
+from flambeau.pipelines.analysis.sizes import Dim, dynamic_dims, trace_sizes
 from flambeau.pipelines.registry import register_pass
-from flambeau.pipelines.sizes import Dim, dynamic_dims, trace_sizes
 
 
 @register_pass

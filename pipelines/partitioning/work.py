@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
-from flambeau.pipelines import functions as fn
 
 _UNKNOWN_SIZE = 32  # what a `?` dim counts as
 _BYTES_PER_ELEMENT = 4

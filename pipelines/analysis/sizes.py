@@ -3,10 +3,10 @@
 
 from typing import Any, TypeAlias
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
-from flambeau.pipelines import functions as fn
 
 Dim: TypeAlias = tuple[ir.Value, int]  # a tensor, and one of its dims
 

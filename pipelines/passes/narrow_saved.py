@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import dtype_name, is_float, is_tensor
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.registry import register_pass
 
 

@@ -7,11 +7,11 @@ It goes before what takes ops apart: PyTorch runs the op as it is, and different
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS, NotDifferentiable
 from flambeau.dialects.types import is_float, is_tensor
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.errors import source_line
 from flambeau.pipelines.registry import register_pass
 
@@ -33,7 +33,7 @@ class ForceEager:
     def run(self, module: ir.Module) -> None:
         ops, lines = (frozenset(filter(None, text.split(";"))) for text in (self.ops, self.lines))
         for function in fn.functions(module):
-            if host_functions.is_host_function(function):
+            if host.is_host_function(function):
                 continue
             for op in fn.operations(fn.entry_block(function)):
                 if op.name in ops:
@@ -58,14 +58,14 @@ def _call_on_host(op: ir.Operation, module: ir.Module, reason: str, *, chosen: b
     """Replace an op by a call on the host of a function that holds it."""
     cls: Any = OPS[op.name]
     name = op.name.removeprefix("flambeau.")
-    facts: fn.Attributes = {host_functions.REASON: ir.StringAttr.get(reason)}
+    facts: fn.Attributes = {host.REASON: ir.StringAttr.get(reason)}
     if chosen:
-        facts[host_functions.CHOSEN] = ir.UnitAttr.get()
+        facts[host.CHOSEN] = ir.UnitAttr.get()
     body = _function_of(op, fn.fresh_name(module.body, f"{name}_body"), facts)
     attributes: fn.Attributes = {
         **facts,
-        host_functions.TARGET: ir.StringAttr.get(op.name),
-        host_functions.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(body)]),
+        host.TARGET: ir.StringAttr.get(op.name),
+        host.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(body)]),
     }
     if not isinstance(cls.vjp, NotDifferentiable):
         constant = {getattr(op.opview, result) for result in cls.nondifferentiable}
@@ -74,15 +74,13 @@ def _call_on_host(op: ir.Operation, module: ir.Module, reason: str, *, chosen: b
             for i, r in enumerate(op.results)
             if is_tensor(r.type) and is_float(r.type) and r not in constant
         ]
-        attributes[host_functions.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
+        attributes[host.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
     if hasattr(cls, "functional"):
-        attributes[host_functions.ONCE] = ir.UnitAttr.get()  # it draws random numbers
+        attributes[host.ONCE] = ir.UnitAttr.get()  # it draws random numbers
     results = [r.type for r in op.results]
-    declared = host_functions.declare(
-        module.body, f"host_{name}", [o.type for o in op.operands], results, attributes
-    )
+    declared = host.declare(module.body, f"host_{name}", [o.type for o in op.operands], results, attributes)
     with ir.InsertionPoint(op), op.location:
-        call = host_functions.call(declared, results, list(op.operands))
+        call = host.call(declared, results, list(op.operands))
     for old, new in zip(op.results, call.results, strict=True):
         old.replace_all_uses_with(new)
     op.erase()
@@ -105,5 +103,5 @@ def _function_of(op: ir.Operation, name: str, facts: fn.Attributes) -> str:
                 copy.attributes[key] = value
             ir.Operation.create("func.return", operands=list(copy.results))
     fn.set_signature(function, [{} for _ in types], [{} for _ in copy.results])
-    function.operation.attributes[host_functions.HOST] = ir.UnitAttr.get()
+    function.operation.attributes[host.HOST] = ir.UnitAttr.get()
     return name

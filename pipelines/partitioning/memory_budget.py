@@ -7,8 +7,8 @@ and what lies between is bought with the computations that take the least time.
 
 from collections.abc import Iterable, Sequence
 
-from flambeau.pipelines.recompute import Bans, Recomputation
-from flambeau.pipelines.work import operation_flops
+from flambeau.pipelines.partitioning.recompute import Bans, Recomputation
+from flambeau.pipelines.partitioning.work import operation_flops
 
 _STEPS = 10_000  # to which weights are rounded up in `knapsack`
 _MOST_TRIES = 8

@@ -4,10 +4,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.checkpoints import take_checkpoints
-from flambeau.pipelines.host_functions import EFFECTS
+from flambeau.dialects.calls.host import EFFECTS
+from flambeau.pipelines.partitioning.checkpoints import take_checkpoints
 
 
 class Joint:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, host
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines import control_flow, host_functions
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.lower_to_torch import why_not_lowered
 from flambeau.pipelines.registry import register_pass
 
@@ -35,18 +35,18 @@ class Split:
     min_block_size: int = 3
 
     def run(self, module: ir.Module) -> None:
-        repeated = host_functions.all_bodies(module)
+        repeated = host.all_bodies(module)
         for function in fn.functions(module):
-            if function.name.value in repeated and not host_functions.is_host_function(function):
+            if function.name.value in repeated and not host.is_host_function(function):
                 if _size(fn.operations(fn.entry_block(function))[:-1]) < self.min_block_size:
-                    control_flow.keep_on_host(function)
+                    choice.keep_on_host(function)
                 else:
                     del function.operation.attributes["sym_visibility"]
         for function in fn.functions(module):
-            if not fn.is_private(function) and not host_functions.is_host_function(function):
+            if not fn.is_private(function) and not host.is_host_function(function):
                 split(function, self.min_block_size)
         for function in fn.functions(module):
-            if fn.is_private(function) and host_functions.is_host_function(function):
+            if fn.is_private(function) and host.is_host_function(function):
                 _give_reasons(function)
 
 
@@ -57,23 +57,23 @@ def split(function: Any, min_block_size: int) -> None:
     if not on_host:
         return
     for op in on_host:
-        for branch in control_flow.branches(op) or ():
-            control_flow.keep_on_host(branch)
+        for branch in choice.branches(op) or ():
+            choice.keep_on_host(branch)
     _Splitting(function, ops, on_host, min_block_size).run()
 
 
 def _give_reasons(function: Any) -> None:
     """Say of the ops of a loop's or a choice's function on the host why they are there."""
     for op in fn.operations(fn.entry_block(function)):
-        if op.name in OPS and op.name not in _COSTLESS and host_functions.REASON not in op.attributes:
-            op.attributes[host_functions.REASON] = ir.StringAttr.get("what calls it runs on the host")
+        if op.name in OPS and op.name not in _COSTLESS and host.REASON not in op.attributes:
+            op.attributes[host.REASON] = ir.StringAttr.get("what calls it runs on the host")
 
 
 def _host_reason(op: ir.Operation) -> str | None:
     """Why an op runs on the host, or None."""
-    called = host_functions.callee(op)
+    called = host.callee(op)
     if called is not None:
-        return host_functions.reason(called) or "PyTorch runs it"
+        return host.reason(called) or "PyTorch runs it"
     return why_not_lowered(op)
 
 
@@ -123,8 +123,8 @@ class _Splitting:
         for number, members in list(segments.items()):
             if _size(members) < self._min_block_size:
                 host += segments.pop(number)
-                for branch in (b for op in members for b in control_flow.branches(op) or ()):
-                    control_flow.keep_on_host(branch)
+                for branch in (b for op in members for b in choice.branches(op) or ()):
+                    choice.keep_on_host(branch)
         order = {op: i for i, op in enumerate(self._ops)}
         host.sort(key=lambda op: (self._level[op], order[op]))
 
@@ -151,17 +151,17 @@ class _Splitting:
                             self._copy_on_host(op)
                 ir.Operation.create("func.return", operands=[self._on_host(v) for v in returned])
         fn.set_signature(new, fn.argument_attributes(self._function), fn.result_attributes(self._function))
-        new.operation.attributes[host_functions.HOST] = ir.UnitAttr.get()
+        new.operation.attributes[host.HOST] = ir.UnitAttr.get()
         self._function.operation.erase()
 
     def _copy_on_host(self, op: ir.Operation) -> None:
         copy = _copy(op, [self._on_host(v) for v in op.operands])
-        if host_functions.callee(op) is None:
+        if host.callee(op) is None:
             chosen = op not in self._host
             text = _host_reason(op) or f"fewer than {self._min_block_size} ops between others on the host"
-            copy.attributes[host_functions.REASON] = ir.StringAttr.get(text)
+            copy.attributes[host.REASON] = ir.StringAttr.get(text)
             if chosen:
-                copy.attributes[host_functions.CHOSEN] = ir.UnitAttr.get()
+                copy.attributes[host.CHOSEN] = ir.UnitAttr.get()
         self._values.update(zip(op.results, copy.results, strict=True))
 
     def _on_host(self, value: ir.Value) -> ir.Value:
@@ -188,7 +188,7 @@ class _Splitting:
                 values.update(zip(op.results, copy.results, strict=True))
             ir.Operation.create("func.return", operands=[values[v] for v in results])
         fn.set_signature(segment, [self._facts(v) for v in inputs], [{} for _ in results])
-        call = host_functions.call(name, [v.type for v in results], [self._on_host(v) for v in inputs])
+        call = host.call(name, [v.type for v in results], [self._on_host(v) for v in inputs])
         self._values.update(zip(results, call.results, strict=True))
 
     def _with_free(self, members: Sequence[ir.Operation]) -> list[ir.Operation]:

@@ -14,9 +14,9 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import CHEAP, NEVER, OPS, Tensor
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.joint import Joint
-from flambeau.pipelines.min_cut import NoCutError, Vertex, minimum_cut
-from flambeau.pipelines.work import contracted_size
+from flambeau.pipelines.partitioning.joint import Joint
+from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_cut
+from flambeau.pipelines.partitioning.work import contracted_size
 
 _UNKNOWN_SIZE = 64  # what a `?` dim counts as
 _FAR = 10**9
