@@ -64,7 +64,7 @@ from flambeau.runtime.artefact_cache import open_cache
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, LoadError
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
@@ -298,7 +298,7 @@ class _Lowering:
 
     def lowered(self) -> Program:
         """What the passes make of the module, without an artefact yet; `self.module` is what it is to be made of."""
-        from flambeau.runtime.iree_session import estimate_seconds
+        from flambeau.runtime.iree.session import estimate_seconds
 
         self.run_passes(stage_passes("functional"))
         self.partition()

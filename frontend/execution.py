@@ -21,7 +21,7 @@ from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
-from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.iree.compiler import Artefact
 from flambeau.runtime.resident import ResidentTensor
 
 Call = Execute
@@ -180,8 +180,8 @@ def load_compiled(
 
     `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking.
     """
-    from flambeau.runtime.executable import ResultSpec
-    from flambeau.runtime.iree_session import load
+    from flambeau.runtime.iree.executable import ResultSpec
+    from flambeau.runtime.iree.session import load
 
     executable = load(artefact, backend, estimated_seconds=estimated_seconds, cache=cache)
 

@@ -35,7 +35,7 @@ from flambeau.pipelines.errors import PassError, file_location
 from flambeau.pipelines.partitioning.work import estimate_work
 from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import Backend, lookup_backend
-from flambeau.runtime.environment import package_version
+from flambeau.runtime.devices.environment import package_version
 from flambeau.runtime.errors import CompileError
 
 # What a call takes beside the program's own inputs if the program draws random numbers.
@@ -58,7 +58,7 @@ def export(
     """Compile a program ahead of time and write it with its weights as a package, a folder; returns its path.
 
     `args`, `kwargs`, `dynamic_shapes`: as for torch.export, which traces a module; an ExportedProgram has them already.
-    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.targets`). `iree_flags`: more
+    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.devices.targets`). `iree_flags`: more
     flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode that it is in: call
     `.eval()` first. Buffers that the program writes are state of the loaded package. An existing package at `path` is
     replaced.
@@ -66,10 +66,10 @@ def export(
     CompilationError, naming op, user line and reason, for what cannot be compiled. ValueError for an unknown backend or
     target, FileExistsError if something else is at `path`.
     """
-    from flambeau.runtime.iree_compiler import compile_module
-    from flambeau.runtime.iree_session import choose_driver, estimate_seconds
+    from flambeau.runtime.devices.targets import find_target
+    from flambeau.runtime.iree.compiler import compile_module
+    from flambeau.runtime.iree.session import choose_driver, estimate_seconds
     from flambeau.runtime.package import refuse_other, write_package
-    from flambeau.runtime.targets import find_target
 
     record = lookup_backend(backend) if isinstance(backend, str) else backend
     chosen = find_target(record, target)
@@ -182,7 +182,7 @@ def _refuse_host_ops(module: ir.Module) -> None:
 
 def _add_self_check(module: ir.Module) -> None:
     """Add functions by which a loader tells that the device is the one that was compiled for."""
-    from flambeau.runtime.self_check import MODULE
+    from flambeau.runtime.iree.self_check import MODULE
 
     with module.context:
         checks = ir.Module.parse(MODULE)

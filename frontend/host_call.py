@@ -13,7 +13,7 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
 from flambeau.frontend import symbols
-from flambeau.runtime.host_calls import constant_attribute
+from flambeau.runtime.interpreter.host_calls import constant_attribute
 
 if TYPE_CHECKING:
     from flambeau.frontend.importer import Importer

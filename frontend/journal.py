@@ -20,7 +20,7 @@ from flambeau.frontend.signature import CapturedGraph
 from flambeau.runtime.backends import Backend
 
 if TYPE_CHECKING:  # loads IREE
-    from flambeau.runtime.iree_compiler import Artefact
+    from flambeau.runtime.iree.compiler import Artefact
 
 __all__ = ["Journal", "Stage", "collect_journals", "opened_journal"]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """PyTorch's loop operators: what one iteration takes and the loop returns, for capture; and their import.
 
-A loop is a call on the host (dialects/calls/host.py) of what runtime/loops.py makes of the operator. Its
+A loop is a call on the host (dialects/calls/host.py) of what runtime/interpreter/loops.py makes of the operator. Its
 bodies are private functions of the module, which the interpreter runs.
 """
 

@@ -24,8 +24,8 @@ from flambeau.pipelines.stages import STAGES, stage_passes
 from flambeau.runtime.artefact_cache import ArtefactCache, Miss, digest, open_cache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.counters import counters
-from flambeau.runtime.environment import compiler_parts
-from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.devices.environment import compiler_parts
+from flambeau.runtime.iree.compiler import Artefact
 
 # Options that change nothing of the program.
 _IRRELEVANT = ("dump", "cache_dir", "freezing")

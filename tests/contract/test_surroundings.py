@@ -23,7 +23,8 @@ from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import file_location, made_by_autodiff
 from flambeau.pipelines.stages import stage_passes
-from flambeau.runtime import artefact_cache, environment, interpreter
+from flambeau.runtime import artefact_cache, interpreter
+from flambeau.runtime.devices import environment
 from tests.contract.conftest import State
 from tests.contract.rungs import counted, differentiated, gradients, parsed, stages, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, plain, weights_like

@@ -19,8 +19,8 @@ from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 
 # One step of a chain: the view in PyTorch, and the op on a value.
 Step = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[ir.Value], ir.Value]]

@@ -18,8 +18,8 @@ import torch
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
 from flambeau.dialects.types import dtype_name
-from flambeau.runtime.evaluators import FAMILIES
-from flambeau.runtime.host_calls import host_call, overload
+from flambeau.runtime.interpreter.evaluators import FAMILIES
+from flambeau.runtime.interpreter.host_calls import host_call, overload
 from flambeau.runtime.resident import ResidentTensor, to_tensor
 
 Value = Any  # torch.Tensor, int (index), Place, ResidentTensor (of compiled functions), or whatever a host op returns
@@ -488,4 +488,4 @@ def _ref_view(a: SimpleNamespace) -> Place:
 
 # The evaluators of the op families, which import `evaluates` from here.
 for _family in FAMILIES:
-    import_module(f"flambeau.runtime.evaluators.{_family}")
+    import_module(f"flambeau.runtime.interpreter.evaluators.{_family}")

@@ -5,9 +5,9 @@ from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
-from flambeau.runtime.executable import Executable
-from flambeau.runtime.iree_compiler import Artefact
-from flambeau.runtime.self_check import check_device
+from flambeau.runtime.iree.compiler import Artefact
+from flambeau.runtime.iree.executable import Executable
+from flambeau.runtime.iree.self_check import check_device
 
 __all__ = ["choose_driver", "estimate_seconds", "load"]
 

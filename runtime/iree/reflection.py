@@ -12,9 +12,9 @@ import iree.runtime
 from flambeau.dialects.bindings import ir
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import vm_instance
+from flambeau.runtime.devices.targets import Target
 from flambeau.runtime.errors import LoadError
-from flambeau.runtime.keep_arguments import FunctionSignature
-from flambeau.runtime.targets import Target
+from flambeau.runtime.iree.keep_arguments import FunctionSignature
 
 __all__ = ["Description", "describe", "read_description"]
 

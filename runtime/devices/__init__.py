@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from flambeau.runtime import cuda, vulkan
 from flambeau.runtime.backends import Backend
+from flambeau.runtime.devices import cuda, vulkan
 from flambeau.runtime.errors import BackendNotAvailableError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 import iree.runtime
 import numpy
 
-from flambeau.runtime import standalone
+from flambeau.runtime.package import standalone
 
 __all__ = ["FORMAT", "SCOPE", "is_package", "read_signature", "refuse_other", "write_package"]
 

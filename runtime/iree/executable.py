@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import iree.runtime
 import torch
 
-from flambeau.runtime.buffers import (
+from flambeau.runtime.devices import LOCAL_DRIVERS, Device, OpenDevice, open_device, vm_instance
+from flambeau.runtime.errors import ExecutionError, LoadError
+from flambeau.runtime.iree.buffers import (
     CopyingTransfer,
     CudaTransfer,
     SharingTransfer,
@@ -18,9 +20,7 @@ from flambeau.runtime.buffers import (
     Transfer,
     with_dim_order,
 )
-from flambeau.runtime.devices import LOCAL_DRIVERS, Device, OpenDevice, open_device, vm_instance
-from flambeau.runtime.errors import ExecutionError, LoadError
-from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.iree.compiler import Artefact
 from flambeau.runtime.resident import ResidentTensor
 
 __all__ = ["CompiledFunction", "Executable", "ResultSpec"]

@@ -24,7 +24,7 @@ from flambeau.runtime.backends import Backend
 from flambeau.runtime.counters import counters
 from flambeau.runtime.devices import target_flags
 from flambeau.runtime.errors import CompileError
-from flambeau.runtime.keep_arguments import FunctionSignature, keep_arguments
+from flambeau.runtime.iree.keep_arguments import FunctionSignature, keep_arguments
 
 __all__ = ["LADDERS", "Artefact", "Attempt", "Rung", "compile_module"]
 

@@ -14,10 +14,10 @@ import torch
 from flambeau.runtime.artefact_cache import ArtefactCache, digest
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import Device
-from flambeau.runtime.environment import compiler_parts
+from flambeau.runtime.devices.environment import compiler_parts
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, ExecutionError, LoadError
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import Artefact, compile_module
+from flambeau.runtime.iree.compiler import Artefact, compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 
 __all__ = ["MODULE", "check_device"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from flambeau.dialects.bindings import ir
-from flambeau.runtime.loops import LOOPS
+from flambeau.runtime.interpreter.loops import LOOPS
 
 HostCall = Callable[..., list[Any]]
 Lookup = Callable[[str], Callable[..., list[Any]]]

@@ -8,10 +8,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from flambeau.runtime import cuda, vulkan
 from flambeau.runtime.backends import Backend
-from flambeau.runtime.devices import target_flags
-from flambeau.runtime.environment import cpu_features
+from flambeau.runtime.devices import cuda, target_flags, vulkan
+from flambeau.runtime.devices.environment import cpu_features
 
 __all__ = ["Target", "find_target", "list_targets"]
 
