@@ -24,7 +24,7 @@ import flambeau
 from benchmarks.models import MODELS
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.execution import functions_by_name
+from flambeau.frontend.calling.execution import functions_by_name
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
 from flambeau.pipelines.partitioning.recompute import Recomputation

@@ -21,15 +21,15 @@ from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
-from flambeau.frontend import symbols
+from flambeau.frontend.calling.execution import bytecode, functions_by_name
+from flambeau.frontend.calling.signature import Signature, read_signature
+from flambeau.frontend.capture.exported_program import CapturedProgram, capture_exported_program
+from flambeau.frontend.capture.records import UnsupportedGraphError
+from flambeau.frontend.capture.special_sizes import input_fakes, retraces_alike, shapes_hold
+from flambeau.frontend.capture.torch_calls import PlainRecurrence
 from flambeau.frontend.compile import CompilationError
-from flambeau.frontend.execution import bytecode, functions_by_name
-from flambeau.frontend.exported import CapturedProgram, capture_exported_program
-from flambeau.frontend.facts import Signature, read_signature
-from flambeau.frontend.importer import import_graph
-from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.frontend.special_sizes import input_fakes, retraces_alike, shapes_hold
-from flambeau.frontend.torch_calls import PlainRecurrence
+from flambeau.frontend.importing import symbols
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import PassError, file_location
 from flambeau.pipelines.partitioning.work import estimate_work
@@ -58,9 +58,9 @@ def export(
     """Compile a program ahead of time and write it with its weights as a package, a folder; returns its path.
 
     `args`, `kwargs`, `dynamic_shapes`: as for torch.export, which traces a module; an ExportedProgram has them already.
-    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.devices.targets`). `iree_flags`: more
-    flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode that it is in: call
-    `.eval()` first. Buffers that the program writes are state of the loaded package. An existing package at `path` is
+    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.devices.targets`).
+    `iree_flags`: more flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode
+    that it is in: call     `.eval()` first. Buffers that the program writes are state of the loaded package. An existing package at `path` is
     replaced.
 
     CompilationError, naming op, user line and reason, for what cannot be compiled. ValueError for an unknown backend or

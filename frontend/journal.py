@@ -16,7 +16,7 @@ from torch import fx
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.signature import CapturedGraph
+from flambeau.frontend.capture.records import CapturedGraph
 from flambeau.runtime.backends import Backend
 
 if TYPE_CHECKING:  # loads IREE

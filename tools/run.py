@@ -176,7 +176,7 @@ def _interpreted(path: str, passes: str, name: str | None) -> Function:
     """A function of an MLIR file through the reference interpreter; new values of written arguments come last."""
     from flambeau.dialects import functions as fn
     from flambeau.dialects.dialect import RefType
-    from flambeau.frontend.execution import functions_by_name, interpret
+    from flambeau.frontend.calling.execution import functions_by_name, interpret
     from flambeau.tools.tensors import from_torch, to_torch
 
     with read_module(path) as module:

@@ -172,21 +172,21 @@ class _RandomState:
         return self._seed, offset if self._first is None else b.add(self._first, offset)
 
 
-def _pass_random_state(choice: Any, functions: Mapping[str, Any], drawn: Mapping[str, int]) -> int:
+def _pass_random_state(call: Any, functions: Mapping[str, Any], drawn: Mapping[str, int]) -> int:
     """Let a choice pass seed and offset to its branches, if one of them draws; how many offsets that takes."""
-    names = [name for name in choice.branch_names(choice) if name in functions]
+    names = [name for name in choice.branch_names(call) if name in functions]
     count = max((drawn[name] for name in names), default=0)
     if not count:
         return 0
     types = [ir.Type.parse(_SEED), ir.Type.parse(_OFFSET)]
     for branch in (functions[name] for name in names):
-        if len(branch.type.inputs) == len(choice.type.inputs) - 1:  # it draws nothing itself
+        if len(branch.type.inputs) == len(call.type.inputs) - 1:  # it draws nothing itself
             arguments, results = fn.argument_attributes(branch), fn.result_attributes(branch)
             for type_ in types:
                 fn.entry_block(branch).add_argument(type_, ir.Location.unknown())
             fn.set_signature(branch, [*arguments, {}, {}], results)
-    type_ = ir.FunctionType.get([*choice.type.inputs, *types], choice.type.results)
-    choice.operation.attributes["function_type"] = ir.TypeAttr.get(type_)
+    type_ = ir.FunctionType.get([*call.type.inputs, *types], call.type.results)
+    call.operation.attributes["function_type"] = ir.TypeAttr.get(type_)
     return count
 
 

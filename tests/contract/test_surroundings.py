@@ -15,11 +15,11 @@ import flambeau
 from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.capture import capture
-from flambeau.frontend.exported import capture_exported_program
-from flambeau.frontend.facts import read_signature
-from flambeau.frontend.importer import import_graph
-from flambeau.frontend.signature import UnsupportedGraphError
+from flambeau.frontend.calling.signature import read_signature
+from flambeau.frontend.capture.dynamo import capture
+from flambeau.frontend.capture.exported_program import capture_exported_program
+from flambeau.frontend.capture.records import UnsupportedGraphError
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import file_location, made_by_autodiff
 from flambeau.pipelines.stages import stage_passes

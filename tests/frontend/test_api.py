@@ -336,7 +336,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_registry")
 def test_register_a_backend_function() -> None:
-    from flambeau.frontend.execution import interpret
+    from flambeau.frontend.calling.execution import interpret
 
     seen: list[str] = []
 

@@ -21,8 +21,8 @@ from torch import fx
 
 import flambeau
 from flambeau.dialects import create_context
-from flambeau.frontend.capture import capture_dynamo_graph
-from flambeau.frontend.importer import import_graph
+from flambeau.frontend.capture.dynamo import capture_dynamo_graph
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.frontend.options import read_options
 from flambeau.frontend.program_cache import place_in_cache
 from flambeau.pipelines import registry

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import flambeau
-from flambeau.frontend.execution import bytecode
+from flambeau.frontend.calling.execution import bytecode
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import fx
 
+from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.frontend.compile import CompilationError, compile_graph
 from flambeau.frontend.options import Options
-from flambeau.frontend.signature import UnsupportedGraphError
 from flambeau.pipelines.errors import PassError, UnsupportedOpError
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.counters import counters

@@ -15,8 +15,7 @@ from torch import fx
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.frontend import symbols
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.records import (
     NODE_RECORD,
     OutputRecord,
     TensorRecord,
@@ -24,9 +23,10 @@ from flambeau.frontend.signature import (
     user_location,
     written_nodes,
 )
+from flambeau.frontend.importing import symbols
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 
 def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flambeau.frontend.picture import Picture, html_page, readable_bytes, svg
+from flambeau.frontend.explaining.picture import Picture, html_page, readable_bytes, svg
 
 __all__ = [
     "Explanation",

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch._C._autograd import CreationMeta, _set_creation_meta
 
-from flambeau.frontend.facts import ResultFacts, Signature, Sizes
-from flambeau.frontend.shared_memory import SharedMemory, meet, place_of
+from flambeau.frontend.calling.signature import ResultFacts, Signature, Sizes
+from flambeau.frontend.capture.shared_memory import SharedMemory, meet, place_of
 
 Call = Callable[[Sequence[Any]], list[Any]]
 

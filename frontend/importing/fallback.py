@@ -12,11 +12,11 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
-from flambeau.frontend import symbols
+from flambeau.frontend.importing import symbols
 from flambeau.runtime.interpreter.host_calls import constant_attribute
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 
 def import_host_call(

@@ -17,12 +17,12 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, host
 from flambeau.dialects.opdef import OPS
-from flambeau.frontend.host_call import Operands, call_on_host
-from flambeau.frontend.inner_graphs import import_body, is_value, result_of
-from flambeau.frontend.signature import NODE_RECORD, NodeRecord
+from flambeau.frontend.capture.records import NODE_RECORD, NodeRecord
+from flambeau.frontend.importing.fallback import Operands, call_on_host
+from flambeau.frontend.importing.inner_graphs import import_body, is_value, result_of
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 Group = Sequence[Any]
 

@@ -24,12 +24,12 @@ from torch.export.graph_signature import (
 )
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from flambeau.frontend import symbols
-from flambeau.frontend.capture import capture_graph_module
-from flambeau.frontend.fake_inputs import new_fake_mode
-from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
-from flambeau.frontend.signature import InputKind as GraphInputKind
-from flambeau.frontend.special_sizes import shapes_hold
+from flambeau.frontend.capture.dynamo import capture_graph_module
+from flambeau.frontend.capture.fake_inputs import new_fake_mode
+from flambeau.frontend.capture.records import CapturedGraph, UnsupportedGraphError
+from flambeau.frontend.capture.records import InputKind as GraphInputKind
+from flambeau.frontend.capture.special_sizes import shapes_hold
+from flambeau.frontend.importing import symbols
 
 # Checks of what the trace knows already: that a cast is given the dtype that it was given while exporting.
 _CHECKS = (torch.ops.aten._assert_tensor_metadata.default,)

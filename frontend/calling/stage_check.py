@@ -19,12 +19,12 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.walk import operations
-from flambeau.frontend.autograd import Execute
-from flambeau.frontend.execution import functions_by_name, interpret, signatures
-from flambeau.frontend.facts import Signature, read_signature
+from flambeau.frontend.calling.autograd import Execute
+from flambeau.frontend.calling.execution import functions_by_name, interpret, signatures
+from flambeau.frontend.calling.signature import Signature, read_signature
+from flambeau.frontend.calling.wrapper import draw_seed
+from flambeau.frontend.capture.records import plain_source
 from flambeau.frontend.journal import Journal, Stage
-from flambeau.frontend.signature import plain_source
-from flambeau.frontend.wrapper import draw_seed
 from flambeau.pipelines.errors import source_line
 from flambeau.runtime import interpreter
 

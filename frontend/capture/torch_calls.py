@@ -15,9 +15,9 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.overrides import TorchFunctionMode
 
-from flambeau.frontend.foreach import foreach, is_foreach
-from flambeau.frontend.recorder import TraceState
-from flambeau.frontend.signature import UnsupportedGraphError
+from flambeau.frontend.capture.foreach import foreach, is_foreach
+from flambeau.frontend.capture.recorder import TraceState
+from flambeau.frontend.capture.records import UnsupportedGraphError
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _ATTENTION_CALLS = (torch.nn.functional.scaled_dot_product_attention, _ATTENTION, _ATTENTION.overloadpacket)

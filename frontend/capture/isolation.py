@@ -12,7 +12,7 @@ from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from flambeau.frontend.signature import UnsupportedGraphError
+from flambeau.frontend.capture.records import UnsupportedGraphError
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import torch
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
-from flambeau.frontend.autograd import CompileGradients, Differentiable, Execute
-from flambeau.frontend.facts import ResultFacts, Signature, Sizes, read_signature
-from flambeau.frontend.signature import UnsupportedGraphError
+from flambeau.frontend.calling.autograd import CompileGradients, Differentiable, Execute
+from flambeau.frontend.calling.signature import ResultFacts, Signature, Sizes, read_signature
+from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend

@@ -11,10 +11,10 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import compatible, shape_of
-from flambeau.frontend.signature import NODE_RECORD
+from flambeau.frontend.capture.records import NODE_RECORD
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 
 def result_of(graph_module: fx.GraphModule) -> Any:

@@ -30,9 +30,12 @@ from flambeau.dialects.calls import host
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 from flambeau.dialects.walk import operations
+from flambeau.frontend.calling.execution import functions_by_name
+from flambeau.frontend.calling.signature import read_signature
+from flambeau.frontend.capture.records import is_torch_file, plain_source, user_location
 from flambeau.frontend.compile import FlambeauWarning, compile_graph
-from flambeau.frontend.execution import functions_by_name
-from flambeau.frontend.explanation import (
+from flambeau.frontend.explaining.picture import picture_of
+from flambeau.frontend.explaining.report import (
     Explanation,
     GraphBreak,
     GraphExplanation,
@@ -41,11 +44,8 @@ from flambeau.frontend.explanation import (
     Recomputed,
     SavedValue,
 )
-from flambeau.frontend.facts import read_signature
 from flambeau.frontend.journal import Journal, collect_journals
 from flambeau.frontend.options import read_options
-from flambeau.frontend.picture import picture_of
-from flambeau.frontend.signature import is_torch_file, plain_source, user_location
 from flambeau.pipelines.errors import made_by_autodiff, source_line
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.recompute import Bans, Recomputation, is_free

@@ -22,7 +22,7 @@ from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 RULES: ChainMap[str, Rule] = ChainMap({}, backward_rules.RULES, rules.RULES)
 imports = registers(RULES, "import rules")

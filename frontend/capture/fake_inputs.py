@@ -13,8 +13,8 @@ from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from flambeau.frontend.recorder import refuse_tensor
-from flambeau.frontend.signature import InputKind, UnsupportedGraphError
+from flambeau.frontend.capture.recorder import refuse_tensor
+from flambeau.frontend.capture.records import InputKind, UnsupportedGraphError
 
 
 def new_fake_mode(shape_env: ShapeEnv | None) -> FakeTensorMode:

@@ -16,9 +16,9 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
-from flambeau.frontend import symbols
-from flambeau.frontend.signature import written_arguments
-from flambeau.frontend.torch_calls import PlainRecurrence
+from flambeau.frontend.capture.records import written_arguments
+from flambeau.frontend.capture.torch_calls import PlainRecurrence
+from flambeau.frontend.importing import symbols
 
 Numbers = Mapping[sympy.Symbol, int]
 

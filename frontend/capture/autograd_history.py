@@ -9,8 +9,8 @@ import torch
 import torch.utils._pytree as pytree
 from torch.autograd.function import BackwardCFunction
 
-from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.frontend.torch_calls import WholeNode
+from flambeau.frontend.capture.records import UnsupportedGraphError
+from flambeau.frontend.capture.torch_calls import WholeNode
 
 
 def refuse_lost_backwards(values: Sequence[Any]) -> None:

@@ -26,16 +26,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.opdef import OPS, VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
-from flambeau.frontend import symbols
-from flambeau.frontend.checkpointed_regions import CheckpointedRegions
-from flambeau.frontend.control_flow import import_cond
-from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps
-from flambeau.frontend.host_call import import_host_call
-from flambeau.frontend.import_rules import RULES, functional_form
-from flambeau.frontend.loops import LOOPS, import_loop
-from flambeau.frontend.output_facts import import_outputs
-from flambeau.frontend.shared_memory import are_separate, written_together
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.records import (
     NODE_RECORD,
     CapturedGraph,
     InputRecord,
@@ -46,7 +37,16 @@ from flambeau.frontend.signature import (
     user_module,
     written_arguments,
 )
-from flambeau.frontend.user_function import import_user_function
+from flambeau.frontend.capture.shared_memory import are_separate, written_together
+from flambeau.frontend.forced_ops import NOT_FORCED, ForcedOps
+from flambeau.frontend.importing import symbols
+from flambeau.frontend.importing.checkpointed_regions import CheckpointedRegions
+from flambeau.frontend.importing.cond import import_cond
+from flambeau.frontend.importing.fallback import import_host_call
+from flambeau.frontend.importing.host_loops import LOOPS, import_loop
+from flambeau.frontend.importing.outputs import import_outputs
+from flambeau.frontend.importing.rules import RULES, functional_form
+from flambeau.frontend.importing.user_function import import_user_function
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.passes.force_eager import ForceEager
 

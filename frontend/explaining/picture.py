@@ -16,8 +16,8 @@ from typing import Any, Literal
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
-from flambeau.frontend.facts import read_signature
-from flambeau.frontend.signature import plain_source
+from flambeau.frontend.calling.signature import read_signature
+from flambeau.frontend.capture.records import plain_source
 from flambeau.pipelines.errors import file_location, made_by_autodiff, module_name
 
 __all__ = ["Box", "Edge", "Picture", "html_page", "picture_of", "readable_bytes", "svg"]
@@ -81,11 +81,11 @@ def picture_of(
         for (source, target), values in drawing.flow.items()
         if source != target
     ]
-    for host in on_host:
-        half: Half = "backward" if made_by_autodiff(host.location) else "forward"
+    for op in on_host:
+        half: Half = "backward" if made_by_autodiff(op.location) else "forward"
         for box in drawing.boxes.values():
-            name = host.name.removeprefix("flambeau.")
-            if box.half == half and drawing.rows[box.row] == _place(host) and name not in box.host:
+            name = op.name.removeprefix("flambeau.")
+            if box.half == half and drawing.rows[box.row] == _place(op) and name not in box.host:
                 box.host.append(name)
     for (source, target), saved in drawing.saved.items():
         known = [size for size in saved.values() if size is not None]

@@ -19,8 +19,7 @@ from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tre
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from flambeau.dialects.infer import overlaps_itself
-from flambeau.frontend import symbols
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.records import (
     NODE_RECORD,
     Location,
     NodeRecord,
@@ -30,6 +29,7 @@ from flambeau.frontend.signature import (
     location_in_trace,
     written_values,
 )
+from flambeau.frontend.importing import symbols
 
 _STORAGE_SURGERY = (
     *("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_"),

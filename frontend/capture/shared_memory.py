@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from flambeau.frontend.signature import CapturedGraph, TensorRecord
+from flambeau.frontend.capture.records import CapturedGraph, TensorRecord
 
 
 @dataclass(frozen=True)

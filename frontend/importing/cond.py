@@ -10,11 +10,11 @@ from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice
 from flambeau.dialects.types import is_bool, shape_of
-from flambeau.frontend.inner_graphs import import_body, is_value, operand_value, result_of
-from flambeau.frontend.signature import NODE_RECORD
+from flambeau.frontend.capture.records import NODE_RECORD
+from flambeau.frontend.importing.inner_graphs import import_body, is_value, operand_value, result_of
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 
 def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:

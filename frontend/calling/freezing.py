@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
-from flambeau.frontend.autograd import Execute
-from flambeau.frontend.facts import Signature
+from flambeau.frontend.calling.autograd import Execute
+from flambeau.frontend.calling.signature import Signature
 from flambeau.runtime.resident import ResidentTensor
 
 __all__ = ["Frozen"]

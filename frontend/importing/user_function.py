@@ -7,10 +7,10 @@ from torch import fx
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import custom
-from flambeau.frontend.inner_graphs import import_body, is_value, operand_value, result_of
+from flambeau.frontend.importing.inner_graphs import import_body, is_value, operand_value, result_of
 
 if TYPE_CHECKING:
-    from flambeau.frontend.importer import Importer
+    from flambeau.frontend.importing.importer import Importer
 
 
 def import_user_function(importer: "Importer", node: fx.Node) -> list[Any]:

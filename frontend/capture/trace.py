@@ -27,11 +27,9 @@ from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer, get_proxy_mode, make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps, kept_whole
-from flambeau.frontend.isolation import thread_state_restored
-from flambeau.frontend.loops import LOOPS
-from flambeau.frontend.recorder import Recorder, TraceState
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.isolation import thread_state_restored
+from flambeau.frontend.capture.recorder import Recorder, TraceState
+from flambeau.frontend.capture.records import (
     NODE_RECORD,
     Location,
     NodeRecord,
@@ -41,7 +39,9 @@ from flambeau.frontend.signature import (
     user_location,
     written_nodes,
 )
-from flambeau.frontend.torch_calls import TorchCalls, WholeNode, forced_call, refuse_inner_gradient
+from flambeau.frontend.capture.torch_calls import TorchCalls, WholeNode, forced_call, refuse_inner_gradient
+from flambeau.frontend.forced_ops import NOT_FORCED, ForcedOps, kept_whole
+from flambeau.frontend.importing.host_loops import LOOPS
 
 _USER_FUNCTION = torch.ops.higher_order.autograd_function_apply
 _COND = torch.ops.higher_order.cond

@@ -22,8 +22,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.utils import stateless
 
-from flambeau.frontend.autograd_history import is_view_without_history, refuse_lost_backwards, saved_tensors
-from flambeau.frontend.fake_inputs import (
+from flambeau.frontend.capture.autograd_history import (
+    is_view_without_history,
+    refuse_lost_backwards,
+    saved_tensors,
+)
+from flambeau.frontend.capture.fake_inputs import (
     argument_name,
     dynamo_source,
     fake_of_dynamo_input,
@@ -33,10 +37,8 @@ from flambeau.frontend.fake_inputs import (
     new_fake_mode,
     readable_source,
 )
-from flambeau.frontend.force_eager import NOT_FORCED, ForcedOps
-from flambeau.frontend.isolation import as_current_fake_mode, isolated
-from flambeau.frontend.shared_memory import SharedMemory, written_together
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.isolation import as_current_fake_mode, isolated
+from flambeau.frontend.capture.records import (
     CapturedGraph,
     InputKind,
     InputRecord,
@@ -44,7 +46,9 @@ from flambeau.frontend.signature import (
     TensorRecord,
     UnsupportedGraphError,
 )
-from flambeau.frontend.trace import GraphInterpreter, Trace, TracedGraph
+from flambeau.frontend.capture.shared_memory import SharedMemory, written_together
+from flambeau.frontend.capture.trace import GraphInterpreter, Trace, TracedGraph
+from flambeau.frontend.forced_ops import NOT_FORCED, ForcedOps
 
 
 def capture_dynamo_graph(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from flambeau.frontend.facts import ResultFacts, Signature
+from flambeau.frontend.calling.signature import ResultFacts, Signature
 from flambeau.runtime.resident import ResidentTensor, to_tensor
 
 Execute = Callable[[Sequence[Any]], list[Any]]
