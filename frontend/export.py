@@ -60,8 +60,8 @@ def export(
     `args`, `kwargs`, `dynamic_shapes`: as for torch.export, which traces a module; an ExportedProgram has them already.
     `target`: what to compile for; None is this machine's device (see `flambeau.runtime.devices.targets`).
     `iree_flags`: more flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode
-    that it is in: call     `.eval()` first. Buffers that the program writes are state of the loaded package. An existing package at `path` is
-    replaced.
+    that it is in: call `.eval()` first. Buffers that the program writes are state of the loaded package. An existing
+    package at `path` is replaced.
 
     CompilationError, naming op, user line and reason, for what cannot be compiled. ValueError for an unknown backend or
     target, FileExistsError if something else is at `path`.

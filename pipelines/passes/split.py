@@ -115,18 +115,18 @@ class _Splitting:
 
     def run(self) -> None:
         """Replace the function."""
-        host = [op for op in self._ops if op in self._host]
+        host_ops = [op for op in self._ops if op in self._host]
         segments: dict[int, list[ir.Operation]] = {}
         for op in self._ops:
             if op in self._level and op not in self._host:
                 segments.setdefault(self._level[op], []).append(op)
         for number, members in list(segments.items()):
             if _size(members) < self._min_block_size:
-                host += segments.pop(number)
+                host_ops += segments.pop(number)
                 for branch in (b for op in members for b in choice.branches(op) or ()):
                     choice.keep_on_host(branch)
         order = {op: i for i, op in enumerate(self._ops)}
-        host.sort(key=lambda op: (self._level[op], order[op]))
+        host_ops.sort(key=lambda op: (self._level[op], order[op]))
 
         old = fn.entry_block(self._function)
         returned = list(fn.terminator(old).operands)
@@ -136,7 +136,7 @@ class _Splitting:
                 name, [a.type for a in old.arguments], [a.location for a in old.arguments]
             )
             self._values = dict(zip(old.arguments, fn.entry_block(new).arguments, strict=True))
-            needed_by_host = {v for op in host for v in op.operands} | set(returned)
+            needed_by_host = {v for op in host_ops for v in op.operands} | set(returned)
             with ir.InsertionPoint(fn.entry_block(new)):
                 for number in range(max(self._level.values(), default=0) + 1):
                     if number in segments:
@@ -146,7 +146,7 @@ class _Splitting:
                         self._call_segment(
                             f"{name}_segment_{number}", segments[number], needed_by_host | others
                         )
-                    for op in host:
+                    for op in host_ops:
                         if self._level[op] == number:
                             self._copy_on_host(op)
                 ir.Operation.create("func.return", operands=[self._on_host(v) for v in returned])
