@@ -14,7 +14,7 @@ from flambeau.pipelines.analysis.fills import is_uniform_constant
 from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
-from flambeau.pipelines.lower_to_torch.choice import lower_choice
+from flambeau.pipelines.lower_to_torch.branches import lower_choice
 from flambeau.pipelines.registry import register_pass
 
 # The modules with rules, one per op family. A new module adds its name here.
