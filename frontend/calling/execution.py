@@ -14,6 +14,7 @@ import torch
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.calling.autograd import CompileGradients, Differentiable, Execute
 from flambeau.frontend.calling.signature import ResultFacts, Signature, Sizes, read_signature
@@ -132,27 +133,29 @@ def take_host_part(module: ir.Module) -> Any:
 
     `module` keeps the compiled functions alone.
     """
-    host = module.operation.clone()
-    for function in fn.functions(host):
+    host_module = module.operation.clone()
+    for function in fn.functions(host_module):
         if not host.is_host_function(function):
             operation = function.operation
             attributes = {name: operation.attributes[name] for name in operation.attributes}
-            attributes["sym_visibility"] = ir.StringAttr.get("private", host.context)
+            attributes["sym_visibility"] = ir.StringAttr.get("private", host_module.context)
             with ir.InsertionPoint(operation), operation.location:
                 ir.Operation.create("func.func", attributes=attributes, regions=1)
             operation.erase()
     for function in fn.functions(module, declarations=True):
         if host.is_host_function(function):
             function.operation.erase()
-    return host
+    return host_module
 
 
-def link(host: Any, compiled: Mapping[str, Execute], facts: Mapping[str, Signature]) -> dict[str, Execute]:
+def link(
+    host_module: Any, compiled: Mapping[str, Execute], facts: Mapping[str, Signature]
+) -> dict[str, Execute]:
     """The functions that `facts` names, from the host's part of a module and the compiled functions."""
     callables: dict[str, Callable[..., list[Any]]] = {
         name: lambda *arguments, execute=execute: execute(arguments) for name, execute in compiled.items()
     }
-    interpreted = interpreter.Module(host, callables)
+    interpreted = interpreter.Module(host_module, callables)
 
     def on_host(name: str, signature: Signature) -> Execute:
         def execute(arguments: Sequence[Any]) -> list[Any]:
