@@ -2,6 +2,7 @@
 """Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled; static and `?`."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,18 +23,19 @@ from tests.dialects.samples import families
 FAMILIES = families()
 SAMPLES = [sample for samples in FAMILIES.values() for sample in samples]
 
-# Ops that stand outside this harness, and where they are tested.
+# Ops without samples, and where they are tested.
 ELSEWHERE = {
-    "flambeau.dim": "tests/dialects/test_constants.py",
-    "flambeau.ref_new": "tests/pipelines",
-    "flambeau.ref_view": "tests/pipelines",
-    "flambeau.ref_load": "tests/pipelines",
-    "flambeau.ref_store": "tests/pipelines",
-    "autograd.detach": "tests/pipelines",
-    "autograd.with_value": "tests/pipelines",
-    "autograd.checkpoint": "tests/pipelines",
+    "flambeau.dim": "tests/dialects/ops/test_constants.py",
+    "flambeau.ref_new": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_view": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_load": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_store": "lit_tests/pipelines/functionalize.mlir",
+    "autograd.detach": "lit_tests/pipelines/autodiff.mlir",
+    "autograd.with_value": "lit_tests/pipelines/autodiff.mlir",
+    "autograd.checkpoint": "lit_tests/pipelines/partition_min_cut.mlir",
 }
 
+ROOT = Path(__file__).parents[3]
 
 Where = Callable[[Sample], object]
 
@@ -105,6 +107,11 @@ def test_every_op_has_a_sample():
     sampled = {sample.cls.OPERATION_NAME for sample in SAMPLES}
     missing = sorted(OPS.keys() - sampled - ELSEWHERE.keys())
     assert not missing, f"no sample in tests/dialects/samples/ for: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("op", ELSEWHERE)
+def test_ops_without_samples_are_tested_elsewhere(op):
+    assert op in (ROOT / ELSEWHERE[op]).read_text()
 
 
 def test_sample_ids_are_unique():
