@@ -16,9 +16,9 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, host
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.equal_sizes import SizeOrigins
+from flambeau.dialects.errors import file_location
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
-from flambeau.pipelines.errors import file_location
 
 _OP_WIDTH, _TYPE_WIDTH = 56, 24
 _TORCH_TENSOR = re.compile(r"!torch\.v?tensor<\[([^\]]*)\],(.+)>")

@@ -13,8 +13,8 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import custom
 from flambeau.dialects.calls.host import EFFECTS, HOST, call, declare
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.types import compatible, is_float
-from flambeau.pipelines.errors import UnsupportedOpError
 
 BRANCHES = "flambeau.branches"
 

@@ -8,10 +8,10 @@ from typing import Any
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.dialects.types import is_complex, is_tensor
 from flambeau.pipelines.analysis.fills import is_uniform_constant
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.branches import lower_choice

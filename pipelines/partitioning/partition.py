@@ -14,8 +14,8 @@ from typing import Any
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.pipelines.analysis.sizes import Dim, dynamic_dims, trace_sizes
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.partitioning.joint import Joint, slice_of
 from flambeau.pipelines.partitioning.partitioners import PARTITIONERS, ChooseSaved, save_min_cut
 from flambeau.pipelines.partitioning.recompute import runs_once

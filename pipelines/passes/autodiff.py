@@ -13,9 +13,9 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, custom, host
+from flambeau.dialects.errors import MissingVjpError, UnsupportedOpError, made_by_autodiff
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import compatible, is_complex, is_float, is_tensor
-from flambeau.pipelines.errors import MissingVjpError, UnsupportedOpError, made_by_autodiff
 from flambeau.pipelines.registry import register_pass
 
 

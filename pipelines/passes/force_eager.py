@@ -10,9 +10,9 @@ from typing import Any
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import source_line
 from flambeau.dialects.opdef import OPS, NotDifferentiable
 from flambeau.dialects.types import is_float, is_tensor
-from flambeau.pipelines.errors import source_line
 from flambeau.pipelines.registry import register_pass
 
 

@@ -14,8 +14,8 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.dialect import RefType
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
 
 

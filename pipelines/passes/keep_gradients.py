@@ -11,8 +11,8 @@ from typing import Any
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, custom, host
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.partitioning.joint import Joint, slice_of
 from flambeau.pipelines.registry import register_pass
 
