@@ -23,6 +23,7 @@ from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import file_location, source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.walk import operations
 from flambeau.frontend.calling.autograd import GradientGraph, SecondDerivativeError
@@ -55,7 +56,6 @@ from flambeau.frontend.options import Options, read_options
 from flambeau.frontend.program_cache import Program, place_in_cache
 from flambeau.frontend.refused_lines import refused_line
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import file_location, source_line
 from flambeau.pipelines.partitioning.work import estimate_work
 from flambeau.pipelines.passes.force_eager import ForceEager, can_be_forced
 from flambeau.pipelines.registry import Pass

@@ -21,6 +21,7 @@ from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import file_location
 from flambeau.frontend.calling.execution import bytecode, functions_by_name
 from flambeau.frontend.calling.signature import Signature, read_signature
 from flambeau.frontend.capture.exported_program import CapturedProgram, capture_exported_program
@@ -31,7 +32,7 @@ from flambeau.frontend.compile import CompilationError
 from flambeau.frontend.importing import symbols
 from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import PassError, file_location
+from flambeau.pipelines.errors import PassError
 from flambeau.pipelines.partitioning.work import estimate_work
 from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import Backend, lookup_backend

@@ -14,9 +14,9 @@ from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.frontend.options import Options
-from flambeau.pipelines.errors import source_line
 from flambeau.pipelines.lower_to_torch.torch_builder import REFUSALS, RULES
 from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
 from flambeau.pipelines.registry import PASSES

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau.dialects.bindings import ir, passmanager
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.walk import operations
-from flambeau.pipelines.errors import PassError, UnsupportedOpError
+from flambeau.pipelines.errors import PassError
 from flambeau.pipelines.registry import (
     Pass,
     PipelineError,

@@ -401,7 +401,7 @@ def _process_part(
 def _report(error: "PassError", *, quiet: bool) -> None:
     """Hand the failure of a Python pass to the diagnostic handler, where MLIR's own already are."""
     from flambeau.dialects.bindings import ir
-    from flambeau.pipelines.errors import UnsupportedOpError
+    from flambeau.dialects.errors import UnsupportedOpError
 
     cause = error.__cause__
     if not isinstance(cause, ir.MLIRError) and error.location:

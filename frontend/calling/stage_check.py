@@ -17,6 +17,7 @@ import torch
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.walk import operations
 from flambeau.frontend.calling.autograd import Execute
@@ -25,7 +26,6 @@ from flambeau.frontend.calling.signature import Signature, read_signature
 from flambeau.frontend.calling.wrapper import draw_seed
 from flambeau.frontend.capture.records import plain_source
 from flambeau.frontend.journal import Journal, Stage
-from flambeau.pipelines.errors import source_line
 from flambeau.runtime import interpreter
 
 __all__ = ["CheckedGraph", "Difference"]

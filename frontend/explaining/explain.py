@@ -27,6 +27,7 @@ from torch.utils import _pytree as pytree
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import made_by_autodiff, source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 from flambeau.dialects.walk import operations
@@ -46,7 +47,6 @@ from flambeau.frontend.explaining.report import (
 )
 from flambeau.frontend.journal import Journal, collect_journals
 from flambeau.frontend.options import read_options
-from flambeau.pipelines.errors import made_by_autodiff, source_line
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.recompute import Bans, Recomputation, is_free
 from flambeau.runtime import interpreter

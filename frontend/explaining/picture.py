@@ -16,9 +16,9 @@ from typing import Any, Literal
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.errors import file_location, made_by_autodiff, module_name
 from flambeau.frontend.calling.signature import read_signature
 from flambeau.frontend.capture.records import plain_source
-from flambeau.pipelines.errors import file_location, made_by_autodiff, module_name
 
 __all__ = ["Box", "Edge", "Picture", "html_page", "picture_of", "readable_bytes", "svg"]
 

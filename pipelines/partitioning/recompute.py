@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import inf, prod
 
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import CHEAP, NEVER, OPS, Tensor
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_cut
 from flambeau.pipelines.partitioning.work import contracted_size

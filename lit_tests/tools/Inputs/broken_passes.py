@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.walk import operations
-from flambeau.pipelines.errors import UnsupportedOpError
 from flambeau.pipelines.registry import register_pass
 
 

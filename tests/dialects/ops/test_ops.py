@@ -11,6 +11,7 @@ import torch
 from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import ArgumentFacts
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import is_float
 from flambeau.pipelines.passes.autodiff import differentiate
@@ -169,11 +170,7 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
         Decompose().run(module)
         fn.set_signature(
             function,
-            [
-                {"autograd.requires_grad": ir.UnitAttr.get()} if i in wanted else {}
-                for i in range(len(arguments))
-            ],
-            [{} for _ in outputs],
+            [ArgumentFacts(requires_grad=i in wanted) for i in range(len(arguments))],
         )
         differentiate(function)
         roots = [o for o in outputs if o.requires_grad]
@@ -228,16 +225,12 @@ STOPS: dict[str, str] = {}
 
 def seeds(function: Any) -> list[int]:
     """Which results the tangent arguments belong to."""
-    return [
-        int(a["flambeau.of_result"]) for a in fn.argument_attributes(function) if "flambeau.of_result" in a
-    ]
+    return [a.of_result for a in fn.argument_facts(function) if a.of_result is not None]
 
 
 def gradient_positions(function: Any) -> list[int]:
     """Which arguments have a gradient among the results."""
-    return [
-        int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a
-    ]
+    return [a.gradient_of for a in fn.result_facts(function) if a.gradient_of is not None]
 
 
 @each(lambda sample: sample.cls.decompose)
