@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_every_fact_is_documented() -> None:
     facts = {*fact_names(ArgumentFacts).values(), *fact_names(ResultFacts).values()}
     page_text = (ROOT / "docs" / "ir.md").read_text()
     assert [fact for fact in sorted(facts) if f"`{fact}`" not in page_text] == []
+
+
+def test_the_reading_path_is_there() -> None:
+    """Each step of docs/reading.md names a file, and names that are in it."""
+    steps = re.findall(r"^\d+\. `(.+?)`: (.+)$", (ROOT / "docs/reading.md").read_text(), re.MULTILINE)
+    assert 0 < len(steps) <= 12
+    for file, text in steps:
+        source, names = (ROOT / file).read_text(), re.findall(r"`(\w+)`", text)
+        assert names and [name for name in names if not re.search(rf"\b{name}\b", source)] == [], file
 
 
 @pytest.mark.parametrize(
