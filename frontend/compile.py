@@ -326,6 +326,7 @@ class _Lowering:
                 of_artefact,
                 program.seconds,
                 open_cache(self.options.cache_dir),
+                self.options.keep_awake,
             )
             self.journal.step("load")
         count(program.ops)

@@ -13,6 +13,7 @@ from flambeau.pipelines.partitioning.partition import Partition
 from flambeau.pipelines.partitioning.partitioners import PARTITIONERS, partitioner_name
 from flambeau.pipelines.registry import PipelineError, load_passes, parse_pipeline, pass_text, unknown_choice
 from flambeau.runtime.artefact_cache import cache_max_bytes
+from flambeau.runtime.devices.keep_awake import KeepAwake
 
 MODES = ("default", "max-autotune")
 
@@ -38,6 +39,9 @@ class Options:
         outputs stay as they are.
     freezing: in inference, parameters are copied to a device with memory of its own once. A write that
         PyTorch does not count (`_version`: writes through `.data` or numpy are not) is not seen.
+    keep_awake: what calls on the CPU's workers do about the scheduler. "auto": the caller does not preempt workers,
+        and where idle cores are slow to wake up they are kept awake while calls come in; "on": kept awake in any
+        case; "off": neither.
     """
 
     fallback: Literal["eager", "error"] = "eager"
@@ -52,6 +56,7 @@ class Options:
     min_block_size: int = 3
     saved_dtype: Literal["unchanged", "bfloat16", "float16"] = "unchanged"
     freezing: bool = False
+    keep_awake: KeepAwake = "auto"
 
     @property
     def partition_passes(self) -> str:

@@ -28,7 +28,7 @@ from flambeau.runtime.devices.environment import compiler_parts
 from flambeau.runtime.iree.compiler import Artefact
 
 # Options that change nothing of the program.
-_IRRELEVANT = ("dump", "cache_dir", "freezing")
+_IRRELEVANT = ("dump", "cache_dir", "freezing", "keep_awake")
 
 _HOST, _ARTEFACT, _FACTS = "host.mlirbc", "artefact.vmfb", "facts.json"
 

@@ -22,6 +22,7 @@ from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
+from flambeau.runtime.devices.keep_awake import KeepAwake
 from flambeau.runtime.iree.compiler import Artefact
 from flambeau.runtime.resident import ResidentTensor
 
@@ -173,6 +174,7 @@ def load_compiled(
     facts: Mapping[str, Signature],
     estimated_seconds: float,
     cache: ArtefactCache,
+    keep_awake: KeepAwake,
 ) -> dict[str, Execute]:
     """Load an artefact; those of its functions that `facts` describes as callables, by name.
 
@@ -181,12 +183,15 @@ def load_compiled(
     On a device with memory of its own, results that only compiled functions need are ResidentTensors: what is saved for
     the backward, and all results of segments.
 
-    `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking.
+    `estimated_seconds` of one call on one core decide whether the CPU's workers are worth waking, and `keep_awake` how
+    these are called.
     """
     from flambeau.runtime.iree.executable import ResultSpec
     from flambeau.runtime.iree.session import load
 
-    executable = load(artefact, backend, estimated_seconds=estimated_seconds, cache=cache)
+    executable = load(
+        artefact, backend, estimated_seconds=estimated_seconds, cache=cache, keep_awake=keep_awake
+    )
 
     def function(name: str, signature: Signature) -> Execute:
         is_segment = name not in ("forward", "backward")

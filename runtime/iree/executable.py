@@ -11,6 +11,7 @@ import iree.runtime
 import torch
 
 from flambeau.runtime.devices import LOCAL_DRIVERS, Device, OpenDevice, open_device, vm_instance
+from flambeau.runtime.devices.keep_awake import KeepAwake, attended
 from flambeau.runtime.errors import ExecutionError, LoadError
 from flambeau.runtime.iree.buffers import (
     CopyingTransfer,
@@ -55,12 +56,14 @@ class Executable:
     Made by `iree_session.load`, which has checked that the device computes right numbers.
     """
 
-    def __init__(self, artefact: Artefact, device: Device) -> None:
-        """Load; LoadError if IREE refuses."""
+    def __init__(self, artefact: Artefact, device: Device, keep_awake: KeepAwake = "off") -> None:
+        """Load; LoadError if IREE refuses. `keep_awake`: how the CPU's workers are called."""
         self.artefact = artefact
         self.device = device
         self._opened = open_device(device)
         self._transfer = _transfer(device, self._opened)
+        invoke = iree.runtime.VmContext.invoke
+        self._invoke_in = attended(invoke, keep_awake) if device.driver == "local-task" else invoke
         try:
             self._module = iree.runtime.VmModule.copy_buffer(vm_instance(), artefact.vmfb)
             self._hal_module = iree.runtime.create_hal_module(vm_instance(), self._opened.hal)
@@ -146,7 +149,7 @@ class Executable:
         except IndexError:
             context = self._new_context()
         try:
-            context.invoke(native, inputs, outputs)
+            self._invoke_in(context, native, inputs, outputs)
         except _IREE_ERRORS as error:
             raise ExecutionError(
                 f"@{name} failed on {self.device.driver} ({self.device.name}): {error}"

@@ -4,6 +4,7 @@
 from flambeau.runtime.artefact_cache import ArtefactCache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import find_device
+from flambeau.runtime.devices.keep_awake import KeepAwake
 from flambeau.runtime.errors import BackendNotAvailableError
 from flambeau.runtime.iree.compiler import Artefact
 from flambeau.runtime.iree.executable import Executable
@@ -26,16 +27,19 @@ def load(
     driver: str | None = None,
     estimated_seconds: float | None = None,
     cache: ArtefactCache | None = None,
+    keep_awake: KeepAwake = "auto",
 ) -> Executable:
     """Load an artefact on the backend's device.
 
     driver: on the CPU "local-sync" or "local-task"; None chooses by `estimated_seconds`, see choose_driver.
     cache: where the numeric self-check of a GPU is kept.
+    keep_awake: how the CPU's workers are called, see `flambeau.runtime.devices.keep_awake`.
     BackendNotAvailableError if there is no such device, if it fails the numeric self-check, or if the artefact was
     compiled for another one; LoadError if IREE refuses the artefact.
     """
     if backend.device == "local":
-        return Executable(artefact, find_device(backend, driver or choose_driver(estimated_seconds)))
+        device = find_device(backend, driver or choose_driver(estimated_seconds))
+        return Executable(artefact, device, keep_awake)
     device = find_device(backend, driver)
     if artefact.target != device.target:
         raise BackendNotAvailableError(
