@@ -26,7 +26,15 @@ from rich.text import Text
 
 from flambeau.runtime.artefact_cache import ArtefactCache, Entry, Miss, open_cache
 from flambeau.runtime.backends import Backend, list_backends, lookup_backend
-from flambeau.runtime.devices import available_devices, cuda, find_device, target_flags, vulkan, why_absent
+from flambeau.runtime.devices import (
+    available_devices,
+    cuda,
+    find_device,
+    keep_awake,
+    target_flags,
+    vulkan,
+    why_absent,
+)
 from flambeau.runtime.devices.environment import CPU_FEATURES, cpu_features, cpu_name, package_version
 from flambeau.runtime.errors import BackendNotAvailableError
 
@@ -83,6 +91,20 @@ class CacheReport:
 
 
 @dataclass(frozen=True)
+class KeepAwakeReport:
+    """What calls on the CPU's workers do where nothing else is asked for.
+
+    option: as FLAMBEAU_KEEP_AWAKE has it. wake_up_us: of an idle core, None if that cannot be measured. keeps: whether
+    the cores are kept awake; `why` says why or why not.
+    """
+
+    option: str
+    wake_up_us: float | None
+    keeps: bool
+    why: str
+
+
+@dataclass(frozen=True)
 class Report:
     """All that `flambeau-info` says."""
 
@@ -92,6 +114,7 @@ class Report:
     cpu: str
     cpu_features: list[str]
     cores: int
+    keep_awake: KeepAwakeReport
     packages: list[Package]
     backends: list[BackendReport]
     cache: CacheReport
@@ -130,6 +153,7 @@ def collect(check: bool = True) -> Report:
         cpu=cpu_name(),
         cpu_features=[name for name in CPU_FEATURES if name in cpu_features()],
         cores=os.cpu_count() or 1,
+        keep_awake=_keep_awake(),
         packages=packages,
         backends=[
             _backend(record, can_check)
@@ -218,6 +242,20 @@ def _self_check(backend: str) -> str:
     return f"failed: {lines[-1] if lines else f'exit code {done.returncode}'}"
 
 
+def _keep_awake() -> KeepAwakeReport:
+    """What `keep_awake` comes to on this machine, with the wake-up measured here and now."""
+    given = os.environ.get("FLAMBEAU_KEEP_AWAKE", "auto")
+    seconds = None if keep_awake.why_impossible() else keep_awake.wake_up_seconds()
+    us = None if seconds is None else round(seconds * 1e6, 1)
+    option = next((known for known in keep_awake.KEEP_AWAKE if known == given), None)
+    if option is None:
+        return KeepAwakeReport(
+            given, us, False, f"there is no such value; valid: {', '.join(keep_awake.KEEP_AWAKE)}"
+        )
+    decision = keep_awake.decide(option)
+    return KeepAwakeReport(option, us, decision.keeps, decision.why)
+
+
 def _cache(cache: ArtefactCache) -> CacheReport:
     folder = cache.folder
     while not folder.exists() and folder != folder.parent:
@@ -239,6 +277,7 @@ def _print_report(report: Report, console: Console) -> None:
     table.add_row("Python", report.python)
     table.add_row("system", report.system)
     table.add_row("CPU", f"{report.cpu}, {report.cores} cores, {' '.join(report.cpu_features)}")
+    table.add_row("keep_awake", _described_wake_up(report.keep_awake))
     for name, value in report.environment.items():
         table.add_row(name, value)
     console.print(table)
@@ -275,6 +314,12 @@ def _print_report(report: Report, console: Console) -> None:
     )
     if cache.problem:
         console.print(_bad(cache.problem))
+
+
+def _described_wake_up(report: KeepAwakeReport) -> str:
+    choice = "kept awake during calls" if report.keeps else "left asleep"
+    wake_up = "" if report.wake_up_us is None else f"; one wakes up in {report.wake_up_us:g} us"
+    return f"{report.option}: idle cores are {choice} ({report.why}){wake_up}"
 
 
 def _cache_command(args: argparse.Namespace, console: Console) -> int:

@@ -35,6 +35,7 @@ __all__ = [
     "attended",
     "decide",
     "wake_up_seconds",
+    "why_impossible",
 ]
 
 KeepAwake = Literal["auto", "on", "off"]
@@ -95,9 +96,10 @@ def decide(option: KeepAwake) -> Decision:
     seconds = wake_up_seconds()
     if seconds is None:
         return Decision(False, "wake-ups cannot be measured: there is one core")
-    return Decision(
-        seconds > _SLOW, f"an idle core wakes up in {seconds * 1e6:.0f} us, slow is above {_SLOW * 1e6:.0f}"
-    )
+    limit = f"{_SLOW * 1e6:.0f} us"
+    if seconds > _SLOW:
+        return Decision(True, f"a wake-up of more than {limit} is slow")
+    return Decision(False, f"a wake-up of up to {limit} is fast")
 
 
 @cache

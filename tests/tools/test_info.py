@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.runtime.artefact_cache import ArtefactCache
+from flambeau.runtime.devices import keep_awake
 from flambeau.tools import info
 
 
@@ -53,6 +54,37 @@ def test_report_as_json(store: ArtefactCache, capsys: pytest.CaptureFixture[str]
         assert backend["device"] or "To get one" in backend["problem"]
         assert not (backend["device"] and backend["problem"])
     assert report["cache"]["folder"] == str(store.folder)
+
+
+@pytest.mark.parametrize(
+    ("option", "impossible", "words"),
+    [
+        (
+            "auto",
+            "",
+            "kept awake during calls (a wake-up of more than 50 us is slow); one wakes up in 612 us",
+        ),
+        ("on", "", "kept awake during calls (keep_awake is on); one wakes up in 612 us"),
+        ("off", "", "left asleep (keep_awake is off); one wakes up in 612 us"),
+        ("auto", "the system refuses: no", "left asleep (the system refuses: no)"),
+        ("often", "", "left asleep (there is no such value; valid: auto, on, off); one wakes up in 612 us"),
+    ],
+)
+def test_keep_awake(
+    store: ArtefactCache,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    impossible: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("FLAMBEAU_KEEP_AWAKE", option)
+    monkeypatch.setattr(keep_awake, "wake_up_seconds", lambda: 612e-6)
+    monkeypatch.setattr(keep_awake, "why_impossible", lambda: impossible)
+    monkeypatch.setattr(keep_awake, "_granted_cores", lambda: float("inf"))
+    assert f"keep_awake {option}: idle cores are {words}" in output(capsys, "--no-check")
+    report = json.loads(output(capsys, "--no-check", "--json"))["keep_awake"]
+    assert report["option"] == option and report["wake_up_us"] == (None if impossible else 612)
 
 
 def test_cpu_check_runs() -> None:
