@@ -202,9 +202,8 @@ class Spinners:
 
     def _spin(self, lock: int, attributes: Any) -> bool:
         """Have a thread at SCHED_IDLE spin until it gets the lock. Whether that was done."""
-        if not self._libc.pthread_spin_trylock(
-            lock
-        ):  # on a busy core the last thread did not run yet: it goes on
+        if not self._libc.pthread_spin_trylock(lock):
+            # On a busy core the last thread may not have run since its lock was given up: it goes on.
             self._spinning.append(lock)
             return True
         thread, parameter = ctypes.c_ulong(), ctypes.c_int(0)

@@ -224,6 +224,15 @@ def test_spinners_last_as_long_as_a_call(spinners: Spinners) -> None:
     assert in_a_call(spinners, long_call) == len(os.sched_getaffinity(0))
 
 
+def test_spinner_that_did_not_end_yet_goes_on(spinners: Spinners) -> None:
+    """On a busy core it may take long until the thread runs that its lock was given up for."""
+    in_a_call(spinners, lambda: None)
+    assert soon(lambda: not idle_threads())
+    for lock in spinners._all_locks:
+        spinners._libc.pthread_spin_unlock(lock)  # as such a thread leaves it
+    assert in_a_call(spinners, lambda: (idle_threads(), spinners._spinning)) == ([], spinners._all_locks)
+
+
 def test_spinners_do_not_pile_up(spinners: Spinners) -> None:
     """Also when the next call comes at any moment of their end."""
     cores = len(os.sched_getaffinity(0))
@@ -299,11 +308,12 @@ call()
 """
 
 
-def test_forked_child_has_none() -> None:
+@pytest.mark.parametrize("pause", [0, 0.1])  # seconds; the parent's cores spin, or do so no more
+def test_forked_child_has_none(pause: float) -> None:
     counts = run(
         _CALL
+        + f"time.sleep({pause})"
         + """
-call()
 if os.fork() == 0:
     call()
     print(idle(), counts[-1], flush=True)
