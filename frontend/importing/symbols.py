@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
-from torch.utils._sympy.functions import CeilDiv, FloorDiv, Mod, PythonMod
+from torch.utils._sympy.functions import CleanDiv, FloorDiv, Mod, PythonMod
 from torch.utils._sympy.functions import Max as TorchMax
 from torch.utils._sympy.functions import Min as TorchMin
 
@@ -129,7 +129,7 @@ _COMBINE: dict[Any, Any] = {
     TorchMax: arith.maxsi,
     TorchMin: arith.minsi,
     FloorDiv: arith.floordivsi,
-    CeilDiv: arith.ceildivsi,
+    CleanDiv: arith.floordivsi,
     Mod: arith.remsi,
     PythonMod: arith.remsi,
 }

@@ -37,3 +37,17 @@ func.func @markers(%x: tensor<3xf32>, %n: tensor<3xf32>) -> (tensor<3xf32>, tens
   // CHECK: return %[[X]], %[[N]], %[[X]]
   return %d, %v, %c : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
 }
+
+// -----
+
+// Arithmetic on sizes is that on Python ints, which knows no division that rounds up.
+// CHECK-LABEL: func.func @rounded_up
+// CHECK-SAME: (%[[N:.*]]: !torch.int, %[[K:.*]]: !torch.int)
+func.func @rounded_up(%n: index, %k: index) -> index {
+  // CHECK: %[[NEGATIVE:.*]] = torch.aten.neg.int %[[N]]
+  // CHECK: %[[DOWN:.*]] = torch.aten.floordiv.int %[[NEGATIVE]], %[[K]]
+  // CHECK: %[[UP:.*]] = torch.aten.neg.int %[[DOWN]]
+  %up = arith.ceildivsi %n, %k : index
+  // CHECK: return %[[UP]]
+  return %up : index
+}

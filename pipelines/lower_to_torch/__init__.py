@@ -41,8 +41,8 @@ _INDEX_ARITHMETIC = {
     "arith.remsi": "aten.remainder.int",
     "arith.maxsi": "prim.max.int",
     "arith.minsi": "prim.min.int",
+    "arith.ceildivsi": "aten.floordiv.int",  # of the negative, and the negative of that
 }
-
 
 _REDUCTIONS = tuple(f"flambeau.{name}" for name in ("sum", "mean", "prod", "mv", "mm", "bmm", "convolution"))
 
@@ -164,8 +164,7 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
         values[op.results[0]] = t.int_(ir.IntegerAttr(op.attributes["value"]).value)
         return
     if op.name in _INDEX_ARITHMETIC:
-        operands = [values[v] for v in op.operands]
-        values[op.results[0]] = t.call(_INDEX_ARITHMETIC[op.name], operands, ir.Type.parse("!torch.int"))
+        values[op.results[0]] = _index_arithmetic(op.name, *(values[v] for v in op.operands))
         return
     reason = why_not_lowered(op)
     if reason is not None:
@@ -183,6 +182,14 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
         results = [results]
     for before, after in zip(op.results, results, strict=True):
         values[before] = after
+
+
+def _index_arithmetic(name: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    integer = ir.Type.parse("!torch.int")
+    if name != "arith.ceildivsi":
+        return t.call(_INDEX_ARITHMETIC[name], [x, y], integer)
+    negative = t.call("aten.neg.int", [x], integer)
+    return t.call("aten.neg.int", [t.call("aten.floordiv.int", [negative, y], integer)], integer)
 
 
 def _readable(op: ir.Operation, values: dict[Any, Any]) -> dict[Any, Any]:
