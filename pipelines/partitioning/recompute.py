@@ -13,12 +13,11 @@ from math import inf, prod
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import CHEAP, NEVER, OPS, Tensor
-from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
+from flambeau.dialects.types import is_tensor
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_cut
-from flambeau.pipelines.partitioning.work import contracted_size
+from flambeau.pipelines.partitioning.work import assumed_sizes, contracted_size
 
-_UNKNOWN_SIZE = 64  # what a `?` dim counts as
 _FAR = 10**9
 _MOST_DISTANCE = 100  # beyond this, distance makes saving no more costly
 _LONGEST_CHAIN = 100  # ops between the first and the last of a chain that is computed again
@@ -289,5 +288,4 @@ def _bytes(value: ir.Value) -> int:
     element, parts = value.type.element_type, 1
     if isinstance(element, ir.ComplexType):
         element, parts = element.element_type, 2
-    sizes = (_UNKNOWN_SIZE if s == DYNAMIC else s for s in shape_of(value))
-    return int(prod(sizes)) * parts * max(1, int(element.width) // 8)
+    return prod(assumed_sizes(value)) * parts * max(1, int(element.width) // 8)
