@@ -19,6 +19,7 @@ from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_
 from flambeau.pipelines.partitioning.work import assumed_sizes, contracted_size
 
 _FAR = 10**9
+# Both from PyTorch, as is the 1.1 of `_cost`.
 _MOST_DISTANCE = 100  # beyond this, distance makes saving no more costly
 _LONGEST_CHAIN = 100  # ops between the first and the last of a chain that is computed again
 
@@ -144,7 +145,7 @@ class Recomputation:
     # --- What saving costs -------------------------------------------------------------------------------------------
 
     def _cost(self, value: int) -> float:
-        """Bytes, more of them the farther from the backward, and twice as many for what stays inside of a loop."""
+        """Weighted bytes: times 1.1 for each op up to the backward, times 2 for what else stays inside of a loop."""
         op = self.producers[value]
         distance = min(max(self._distances[value], 1), _MOST_DISTANCE)
         weighted = int(self.bytes[value] * 1.1**distance)
