@@ -462,7 +462,10 @@ def test_foreign_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.PASSES, "tests-foreign-pass", Foreign)
     assert Case(options=options).parts() is None
     (miss,) = ArtefactCache(folder).misses()
-    assert "test_program_cache.py" in miss.label and "pass tests-foreign-pass is not part of Flambeau" in miss.reason
+    assert (
+        "test_program_cache.py" in miss.label
+        and "pass tests-foreign-pass is not part of Flambeau" in miss.reason
+    )
     assert flambeau.counters["cache.bypass"] == 1
     assert Case().parts() is not None
 
