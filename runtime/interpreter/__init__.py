@@ -19,42 +19,11 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
-from flambeau.dialects.types import dtype_name
 from flambeau.runtime.interpreter.evaluators import FAMILIES
+from flambeau.runtime.interpreter.history import with_history
 from flambeau.runtime.interpreter.host_calls import host_call, overload
+from flambeau.runtime.interpreter.table import EVALUATORS, InterpreterError, Value, evaluates, torch_dtype
 from flambeau.runtime.resident import ResidentTensor, to_tensor
-
-Value = Any  # torch.Tensor, int (index), Place, ResidentTensor (of compiled functions), or whatever a host op returns
-Evaluator = Callable[[SimpleNamespace], Any]
-
-EVALUATORS: dict[str, Evaluator] = {}
-
-
-class InterpreterError(RuntimeError):
-    """An op cannot be evaluated."""
-
-
-def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
-    """Register a function that evaluates the ops `names`, which have no ATen overload of the same arguments.
-
-    It receives a namespace with the op's fields (tensors, ints, Python attribute values) and `op`, the op itself.
-    """
-
-    def register(function: Evaluator) -> Evaluator:
-        for name in names:
-            if name in EVALUATORS:
-                raise InterpreterError(f"two evaluators for {name}")
-            EVALUATORS[name] = function
-        return function
-
-    return register
-
-
-def torch_dtype(type_: ir.Type) -> torch.dtype:
-    """The torch dtype of an element type or tensor type."""
-    dtype = getattr(torch, dtype_name(type_))
-    assert isinstance(dtype, torch.dtype)
-    return dtype
 
 
 class Function:
@@ -437,21 +406,6 @@ class ViewPlace(Place):
         return self._view(self._base.part(whole))
 
 
-def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """The value of `new`; gradients go to `old`."""
-    return _WithHistory.apply(old, new.detach())  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _WithHistory(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        return new.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return g, None
-
-
 @evaluates("flambeau.ref_new")
 def _ref_new(a: SimpleNamespace) -> Place:
     return Place(a.value)
@@ -484,6 +438,6 @@ def _ref_view(a: SimpleNamespace) -> Place:
     return ViewPlace(a.ref, view)
 
 
-# The evaluators of the op families, which import `evaluates` from here.
+# The evaluators of the op families enter themselves in the table.
 for _family in FAMILIES:
     import_module(f"flambeau.runtime.interpreter.evaluators.{_family}")

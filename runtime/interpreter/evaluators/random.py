@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from flambeau.dialects.ops.random import THREEFRY_PARITY, THREEFRY_ROTATIONS
-from flambeau.runtime.interpreter import evaluates
+from flambeau.runtime.interpreter.table import evaluates
 
 _MASK = 0xFFFFFFFF
 
