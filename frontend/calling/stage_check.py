@@ -314,7 +314,7 @@ def _rung(stage: tuple[str, ir.Module, ir.Module]) -> _Rung | None:
 
 
 def _execute(module: interpreter.Module, name: str) -> Execute:
-    return lambda arguments: module.function(name)(*arguments)
+    return lambda arguments: module.call(name, *arguments)
 
 
 def _is_interpreted(op: ir.Operation) -> bool:

@@ -9,6 +9,7 @@ by `run`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -276,22 +277,18 @@ class Module:
         } | dict(compiled or {})
 
     def function(self, name: str) -> Callable[..., list[Value]]:
-        """The prepared function `@name`."""
-        function = _lookup(self._symbols, name)
+        """The prepared function `@name`, which keeps its module."""
+        _lookup(self._symbols, name)
+        return partial(self.call, name)
 
-        def call(*arguments: Value) -> list[Value]:
-            return self._keeping_ir(function, arguments)
-
-        return call
-
-    def _keeping_ir(self, function: Callable[..., list[Value]], arguments: Sequence[Value]) -> list[Value]:
-        """Call a function, which looks at ops that live as long as their module."""
-        return function(*arguments)
+    def call(self, name: str, *arguments: Value) -> list[Value]:
+        """Evaluate `@name`."""
+        return _lookup(self._symbols, name)(*arguments)
 
 
 def run(module: ir.Module, name: str, arguments: Sequence[Value]) -> list[Value]:
     """Evaluate `@name` on tensors (and ints for index arguments); see the module docstring."""
-    return Module(module).function(name)(*arguments)
+    return Module(module).call(name, *arguments)
 
 
 # --- Constants and sizes ---------------------------------------------------------------------------------------------
