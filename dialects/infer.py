@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import VerificationError
-from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type, with_element
+from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type
 
 
 def same_as(name: str) -> Callable[[Any], ir.Type]:
@@ -106,14 +106,5 @@ def reduction(element: str | None = None) -> Callable[[Any], ir.Type]:
     def infer(op: Any) -> ir.Type:
         e = ir.Type.parse(element) if element else op.x.element_type
         return tensor_type(reduced_shape(op.x, op.dims, op.keepdim), e)
-
-    return infer
-
-
-def as_element(element: str) -> Callable[[Any], ir.Type]:
-    """The shape of `x`, with another element type."""
-
-    def infer(op: Any) -> ir.Type:
-        return with_element(op.x, ir.Type.parse(element))
 
     return infer
