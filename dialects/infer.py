@@ -2,6 +2,7 @@
 """Type rules shared by several ops. A rule sees operand types, Python attribute values and sizes (see opdef)."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from flambeau.dialects.bindings import ir
@@ -89,6 +90,18 @@ def normalize_dim(dim: int, rank: int) -> int:
     if not -rank <= dim < rank:
         raise VerificationError(f"dim {dim} is out of range for rank {rank}")
     return dim % rank
+
+
+def positions_along_dim(result: str) -> Callable[[Any], dict[str, int]]:
+    """`bounds` of a result that holds positions along op.dim, or in the flattened tensor if it is None."""
+
+    def bounds(op: Any) -> dict[str, int]:
+        sizes = shape_of(op.x)
+        if op.dim is not None and sizes:
+            sizes = [sizes[normalize_dim(op.dim, len(sizes))]]
+        return {result: DYNAMIC if DYNAMIC in sizes else prod(sizes)}
+
+    return bounds
 
 
 def reduced_shape(type_: ir.RankedTensorType, dims: Sequence[int] | None, keepdim: bool) -> list[int]:
