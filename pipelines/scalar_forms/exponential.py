@@ -118,6 +118,14 @@ def exp_scaled(x: Value, exponent: int = 0) -> Value:
     return scale(_exp_of_rest(high, whole * _LN2_LOW), count + exponent if exponent else count)
 
 
+def exp_of_sum(x: Value, y: Value) -> Value:
+    """e^(x + y) of f64, |x| being the larger one and less than 1000, with the bits of y that x + y does not hold."""
+    total = x + y
+    whole, count = nearest_integer(total * (1 / math.log(2.0)))
+    high = total - whole * _LN2_HIGH
+    return scale(_exp_of_rest(high, whole * _LN2_LOW - (y - (total - x))), count)
+
+
 _EXP = (
     4.1381367970572385e-08,
     -1.6533902205465252e-06,
@@ -301,7 +309,7 @@ _POWERS = {0.5: sqrt, -0.5: rsqrt, -1.0: reciprocal}
 @rounded_once
 def pow_scalar(x: Value, exponent: Number) -> Value:
     if not x.is_float:
-        return power_of_integer(x, int(exponent))
+        return power_of_integer(x, int(exponent)) if exponent >= 0 else power(x, x.constant(exponent))
     if exponent in _POWERS:
         return _POWERS[exponent](x)
     if exponent in (1, 2, 3):
@@ -388,7 +396,11 @@ def _log2_in_two_parts(x: Value) -> tuple[Value, Value]:
     p_high = without_low_word(u + v)
     p_low = v - (p_high - u)
     z_high = p_high * _TWO_THIRDS_PER_LN2[0]
-    z_low = p_high * _TWO_THIRDS_PER_LN2[1] + p_low * 0.9617966939259756 + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
+    z_low = (
+        p_high * _TWO_THIRDS_PER_LN2[1]
+        + p_low * 0.9617966939259756
+        + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
+    )
     offset_high = select(middle, _LOG2_OF_1_5[0], ax.constant(0))
     count = as_float64(exponent)
     high = without_low_word(((z_high + z_low) + offset_high) + count)
