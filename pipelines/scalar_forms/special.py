@@ -168,8 +168,8 @@ def erfinv(x: Value) -> Value:
 
 
 # Numerators and denominators, highest power first, of erfinv(x) / x up to 0.75 and up to 0.9375, and of t erfinv(x) by
-# t = (-log(1 - x))^-1/2 beyond (J. M. Blair, C. A. Edwards and J. H. Johnson, "Rational Chebyshev approximations for the
-# inverse of the error function", 1976, tables 17 and 37, and 10, 29 and 50; the last of f64 is fitted to mpmath's
+# t = (-log(1 - x))^-1/2 beyond (J. M. Blair, C. A. Edwards and J. H. Johnson, "Rational Chebyshev approximations for
+# the inverse of the error function", 1976, tables 17 and 37, and 10, 29 and 50; the last of f64 is fitted to mpmath's
 # values).
 _ERFINV_64 = (
     (
