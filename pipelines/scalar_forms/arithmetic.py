@@ -4,6 +4,7 @@
 import math
 
 from flambeau.dialects.bindings import ir
+from flambeau.pipelines.scalar_forms.casts import rounded_once
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import (
     Number,
@@ -33,11 +34,13 @@ def sub(x: Value, y: Value) -> Value:
 
 
 @form("scaled_add")
+@rounded_once
 def scaled_add(x: Value, y: Value, alpha: Number) -> Value:
     return x | (y & alpha) if x.is_bool else x + y * alpha
 
 
 @form("scaled_sub")
+@rounded_once
 def scaled_sub(x: Value, y: Value, alpha: Number) -> Value:
     return x - y * alpha
 
@@ -134,6 +137,7 @@ def with_sign(x: Value, y: Value) -> Value:
 
 
 @form("lerp")
+@rounded_once
 def lerp(x: Value, end: Value, weight: Value) -> Value:
     """From the nearer end, as in eager, so that weight 1 gives `end` itself."""
     distance = end - x
@@ -141,11 +145,13 @@ def lerp(x: Value, end: Value, weight: Value) -> Value:
 
 
 @form("addcmul")
+@rounded_once
 def addcmul(x: Value, tensor1: Value, tensor2: Value, value: Number) -> Value:
     return x + tensor1 * tensor2 * value if value != 1 else x + tensor1 * tensor2
 
 
 @form("addcdiv")
+@rounded_once
 def addcdiv(x: Value, tensor1: Value, tensor2: Value, value: Number) -> Value:
     return x + tensor1 * value / tensor2 if value != 1 else x + tensor1 / tensor2
 

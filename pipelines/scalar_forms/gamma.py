@@ -26,7 +26,8 @@ def lgamma(x: Value) -> Value:
     value = select(size.equals(1) | size.equals(2), 0.0, value)
     sine = absolute(sin(_from_nearest_integer(size) * math.pi))
     reflected = log(math.pi / (sine * size)) - value
-    value = select(x < 0, select(sine.equals(0), math.inf, reflected), value)
+    reflected = select(sine.equals(0), math.inf, reflected)
+    value = select(x < -(2.0**-60), reflected, value)  # nearer to 0 it is -log |x|, and sine * size may be 0
     value = select(size.equals(0) | size.equals(math.inf), math.inf, value)
     return select(x.is_nan(), x, value)
 

@@ -24,7 +24,7 @@ from flambeau.pipelines.scalar_forms.value import (
 @rounded_once
 def erf(x: Value) -> Value:
     if not x.is_float64:
-        return math_op("erf", x)
+        return copysign(math_op("erf", x), x)  # IREE's form loses the sign of zeros
     size = absolute(x)
     near = x + x * _ratio(x * x, _NEAR)
     middle = _ERF_1 + _ratio(size - 1, _MIDDLE)
