@@ -16,7 +16,7 @@ from typing import NamedTuple
 from flambeau.dialects.bindings import arith, ir
 from flambeau.pipelines.scalar_forms.arithmetic import sqrt
 from flambeau.pipelines.scalar_forms.casts import rounded_once
-from flambeau.pipelines.scalar_forms.exponential import without_low_word
+from flambeau.pipelines.scalar_forms.exponential import even, without_low_word
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import (
     Value,
@@ -236,9 +236,9 @@ def _radians(digits: Sequence[Value]) -> tuple[Value, Value]:
     parts = [_small_to_float64(d) for d in shifted]
     first = select(parts[0] >= 2.0**31, parts[0] - 2.0**32, parts[0]) * 2.0**-32
     second = parts[1] * 2.0**-64
-    total = first + second
+    total = even(first + second)
     rest = (second - (total - first)) + (parts[2] * 2.0**-96 + parts[3] * 2.0**-128)
-    high = total + rest
+    high = even(total + rest)
     low = rest - (high - total)
     product = high * _HALF_PI[0]
     start = without_low_word(high)
