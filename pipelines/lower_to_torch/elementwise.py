@@ -21,7 +21,8 @@ def _loop_nest(o: t.Lowered) -> ir.Value:
     numbers = {v: n for v, n in fills.items() if n is not None}
     if len(numbers) == len(fills):
         numbers = {}
-    tensors = {v: bt.operand(o, f.name) for f, v in _operands(o) if v not in numbers}
+    names = {v: f.name for f, v in _operands(o) if v not in numbers}  # an operand may be given twice
+    tensors = {v: bt.operand(o, name) for v, name in names.items()}
     out = bt.empty(_sizes(o, next(iter(tensors.values()))), bt.signless(o.op.out.type).element_type)
 
     def body(*elements: ir.Value) -> list[ir.Value]:
