@@ -421,7 +421,10 @@ def register(cls: Any) -> None:
             ),
             ("recompute", cls.recompute),
             ("vjp or decompose", cls.vjp is not None or cls.decompose is not None),
-            ("aten (or another `lowering`)", cls.aten or cls.lowering is not Lowering.DIRECT),
+            (
+                "aten (or another `lowering`)",
+                cls.aten or cls.lowering not in (Lowering.DIRECT, Lowering.SCALAR),
+            ),
             ("decompose", cls.decompose or cls.lowering is not Lowering.DECOMPOSE),
         )
         if not there

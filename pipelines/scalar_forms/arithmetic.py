@@ -147,7 +147,7 @@ def lerp(x: Value, end: Value, weight: Value) -> Value:
 @form("addcmul")
 @rounded_once
 def addcmul(x: Value, tensor1: Value, tensor2: Value, value: Number) -> Value:
-    return x + tensor1 * tensor2 * value if value != 1 else x + tensor1 * tensor2
+    return x + tensor1 * value * tensor2 if value != 1 else x + tensor1 * tensor2
 
 
 @form("addcdiv")

@@ -159,18 +159,28 @@ _FARTHER = (
 def erfinv(x: Value) -> Value:
     """The inverse of the error function; NaN beyond 1."""
     size = absolute(x)
-    near, middle, far = _ERFINV_64 if x.is_float64 else _ERFINV_32
-    inner = select(size <= 0.75, _ratio(x * x - 0.5625, near), _ratio(x * x - 0.87890625, middle))
-    t = 1 / sqrt(-log1p(-size))
-    value = select(size <= 0.9375, x * inner, copysign(_ratio(t, far) / t, x))
-    value = select(size.equals(1), copysign(x.constant(math.inf), x), value)
-    return select(size > 1, math.nan, value)
+    root = sqrt(-log1p(-size))
+    near, middle, far = _erfinv_64(size, root) if x.is_float64 else _erfinv_32(size, root)
+    value = select(size <= 0.75, near, select(size <= 0.9375, middle, far))
+    value = select(size.equals(1), math.inf, select(size > 1, math.nan, value))
+    return copysign(value, x)
 
 
-# Numerators and denominators, highest power first, of erfinv(x) / x up to 0.75 and up to 0.9375, and of t erfinv(x) by
-# t = (-log(1 - x))^-1/2 beyond (J. M. Blair, C. A. Edwards and J. H. Johnson, "Rational Chebyshev approximations for
-# the inverse of the error function", 1976, tables 17 and 37, and 10, 29 and 50; the last of f64 is fitted to mpmath's
-# values).
+def _erfinv_64(x: Value, root: Value) -> tuple[Value, Value, Value]:
+    """erfinv(x) for x up to 0.75, up to 0.9375 and beyond; `root` is (-log(1 - x))^1/2."""
+    t = 1 / root
+    near = x * _ratio(x * x - 0.5625, _ERFINV_64[0])
+    return near, root + root * _ratio(t, _ERFINV_64[1]), root + root * _ratio(t, _ERFINV_64[2])
+
+
+def _erfinv_32(x: Value, root: Value) -> tuple[Value, Value, Value]:
+    near = x * _ratio(x * x - 0.5625, _ERFINV_32[0])
+    return near, x * _ratio(x * x - 0.87890625, _ERFINV_32[1]), root * _ratio(1 / root, _ERFINV_32[2])
+
+
+# Numerators and denominators, highest power first (J. M. Blair, C. A. Edwards and J. H. Johnson, "Rational Chebyshev
+# approximations for the inverse of the error function", 1976, table 17, and tables 10, 29 and 50). Blair's other tables
+# for f64 lose some digits; the two here are fitted to mpmath's values of erfinv(x) / root - 1.
 _ERFINV_64 = (
     (
         (
@@ -194,36 +204,25 @@ _ERFINV_64 = (
     ),
     (
         (
-            0.237516689024448,
-            -5.478927619598319,
-            19.12133439658033,
-            -22.655292823101103,
-            11.763505705217828,
-            -2.9344398672542478,
-            0.3444556924136125,
-            -0.015238926344072612,
+            -2.764423681249112,
+            -2.8421547554627358,
+            -4.629444399018465,
+            -1.7294039579388194,
+            -0.030210156449516745,
+            0.0005829203731575472,
         ),
-        (
-            1.0,
-            -10.01437634978307,
-            24.640158943917285,
-            -23.71671552159658,
-            10.695129973387015,
-            -2.406831810439376,
-            0.2610628885843079,
-            -0.010846516960205995,
-        ),
+        (2.7678074175996237, 5.257942624879207, 9.475825101645375, 8.34026464926702, 6.17656608339953, 1.0),
     ),
     (
         (
-            0.002921435169569574,
-            0.8588525994984467,
-            2.012724287844407,
-            2.8296621018662096,
-            3.098833488727503,
-            0.9779899858587782,
-            0.08800408258797195,
-            0.001831423565931019,
+            -0.9970785648304304,
+            -1.2785311834920159,
+            -2.0264158545467565,
+            -1.1646311223561896,
+            -0.16026322615955024,
+            -0.0049523717242312415,
+            -8.493855651381388e-06,
+            2.7335456118495263e-08,
         ),
         (
             1.0,
