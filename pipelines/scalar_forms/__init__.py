@@ -26,6 +26,7 @@ FAMILIES = (
     "exponential",
     "gamma",
     "hyperbolic",
+    "power",
     "special",
 )
 for _family in FAMILIES:

@@ -8,15 +8,12 @@ IREE has vector forms of these functions for f32. For f64 they are computed here
 import math
 
 from flambeau.dialects.bindings import arith, ir
-from flambeau.pipelines.scalar_forms.arithmetic import reciprocal, rsqrt, sqrt
-from flambeau.pipelines.scalar_forms.casts import rounded_once
+from flambeau.pipelines.scalar_forms.casts import cast, rounded_once
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import (
-    Number,
     Value,
     absolute,
     constant,
-    copysign,
     integer_type,
     math_op,
     maximum,
@@ -83,15 +80,15 @@ def log10(x: Value) -> Value:
 
 
 def nearest_integer(x: Value) -> tuple[Value, Value]:
-    """The integer nearest to an f64, which i32 can hold, as f64 and as i64 (0 for NaN).
+    """The integer nearest to x, which i32 can hold, as float and as an integer of the same width (0 for NaN).
 
     Through i32, to and from which every CPU has instructions for vectors. Adding and subtracting 1.5 2^52 would do
     with less, but drivers of GPUs take that for nothing.
     """
     whole = math_op("roundeven", x)
     number = select(x.is_nan(), 0.0, whole).value
-    short = arith.fptosi(x.type_of(integer_type(32)), number)
-    return whole, Value(arith.extsi(x.type_of(integer_type(64)), short))
+    count = Value(arith.fptosi(x.type_of(integer_type(32)), number))
+    return whole, cast(count, integer_type(x.bits))
 
 
 def as_float64(count: Value) -> Value:
@@ -101,7 +98,9 @@ def as_float64(count: Value) -> Value:
 
 
 def power_of_two(exponent: Value) -> Value:
-    """2^exponent, a normal f64."""
+    """2^exponent, a normal float as wide as the exponent: f32 or f64."""
+    if exponent.bits == 32:
+        return ((exponent + 127) << 23).bitcast(ir.F32Type.get())
     return ((exponent + 1023) << 52).bitcast(ir.F64Type.get())
 
 
@@ -273,163 +272,3 @@ def _log_to_base(x: Value, per_log: tuple[float, float], log_2: tuple[float, flo
     low_part = count * log_2[1] + (low + high) * per_log[1] + low * per_log[0]
     total = whole + high_part
     return _at_the_ends(x, total + (low_part + ((whole - total) + high_part)))
-
-
-# --- Powers ----------------------------------------------------------------------------------------------------------
-
-
-@form("pow")
-@rounded_once
-def power(x: Value, y: Value) -> Value:
-    """x to the power y, special values included; for floats from the power of |x|."""
-    if not x.is_float:
-        return _integer_power(x, y)
-    size = absolute(x)
-    value = _power_64(size, y) if x.is_float64 else math_op("powf", size, y)
-    value = select(size.equals(1), 1.0, value)
-    half = y * 0.5
-    is_even = math_op("floor", half).equals(half)
-    is_integer = math_op("floor", y).equals(y)
-    undefined = select(size.differs(math.inf) & (x < 0), math.nan, value)
-    negative = select(is_integer, select(is_even, value, -value), undefined)
-    value = select(copysign(x.constant(1), x) < 0, negative, value)
-    value = select(x.is_nan() | y.is_nan(), math.nan, value)
-    return select(x.equals(1) | y.equals(0), 1.0, value)
-
-
-def _integer_power(x: Value, y: Value) -> Value:
-    """By squaring, one bit of the exponent after the other; negative exponents as in eager: 1, -1 or 0."""
-    result, square = x.constant(1), x
-    for bit in range(x.bits):
-        result = select((y & (1 << bit)).differs(0), result * square, result)
-        square = square * square
-    if not x.signed:
-        return result
-    sign = select((y & 1).differs(0), -1, x.constant(1))
-    of_negative = select(x.equals(1), 1, select(x.equals(-1), sign, 0))
-    return select(y < 0, of_negative, result)
-
-
-# What eager computes for these exponents.
-_POWERS = {0.5: sqrt, -0.5: rsqrt, -1.0: reciprocal}
-
-
-@form("pow_scalar")
-@rounded_once
-def pow_scalar(x: Value, exponent: Number) -> Value:
-    if not x.is_float:
-        return power_of_integer(x, int(exponent)) if exponent >= 0 else power(x, x.constant(exponent))
-    if exponent in _POWERS:
-        return _POWERS[exponent](x)
-    if exponent in (1, 2, 3):
-        return power_of_integer(x, int(exponent))
-    if exponent == -2:
-        return reciprocal(x * x)
-    return power(x, x.constant(exponent))
-
-
-def power_of_integer(x: Value, exponent: int) -> Value:
-    """x to the power of an integer that is not negative, by squaring."""
-    result, square = None, x
-    while exponent:
-        if exponent % 2:
-            result = square if result is None else result * square
-        exponent //= 2
-        if exponent:
-            square = square * square
-    return x.constant(1) if result is None else result
-
-
-# log(1 + f) / log 2 by a series in s = (x - bp) / (x + bp), bp being 1 or 1.5.
-_POWER_LOG = (
-    0.20697501780033842,
-    0.23066074577556175,
-    0.272728123808534,
-    0.33333332981837743,
-    0.4285714285785502,
-    0.5999999999999946,
-)
-_POWER_EXP = (
-    4.1381367970572385e-08,
-    -1.6533902205465252e-06,
-    6.613756321437934e-05,
-    -0.0027777777777015593,
-    0.16666666666666602,
-)
-_LOG2_OF_1_5 = (5.84962487220764160156e-01, 1.35003920212974897128e-08)
-_TWO_THIRDS_PER_LN2 = (9.61796700954437255859e-01, -7.02846165095275826516e-09)
-_POWER_LN2 = (6.93147182464599609375e-01, -1.90465429995776804525e-09)
-
-
-def _power_64(x: Value, y: Value) -> Value:
-    """x^y = 2^(y log2 x) of f64 x >= 0, the product in two parts."""
-    log_high, log_low = _log2_in_two_parts(x)
-    # Beyond this range of exponents the result is 0 or infinite for all x but those next to 1.
-    y = minimum(maximum(y, -(2.0**70)), 2.0**70)
-    y_high = without_low_word(y)
-    low = (y - y_high) * log_high + y * log_low
-    high = y_high * log_high
-    value = _exp2_of_two_parts(high, low)
-    above = x > 1
-    value = select(x.equals(math.inf), select(y > 0, math.inf, x.constant(0)), value)
-    value = select(x.equals(0), select(y > 0, 0.0, x.constant(math.inf)), value)
-    infinite = absolute(y) >= 2.0**70
-    return select(infinite, select(above ^ (y < 0), math.inf, x.constant(0)), value)
-
-
-def _log2_in_two_parts(x: Value) -> tuple[Value, Value]:
-    normal, offset = _normal(x)
-    bits = normal.bitcast(integer_type(64))
-    mantissa_bits = bits & (2**52 - 1)
-    # Below sqrt(3/2) from 1, below sqrt(3) from 1.5, else from 1 with the next exponent.
-    first, second = mantissa_bits <= (0x3988E << 32 | 0xFFFFFFFF), mantissa_bits < (0xBB67A << 32)
-    middle = second & ~first
-    next_ = ~second
-    exponent = (bits >> 52) - 1023 + offset
-    exponent = select(next_, exponent + 1, exponent)
-    bits = mantissa_bits | select(next_, 0x3FE << 52, exponent.constant(0x3FF << 52))
-    ax = bits.bitcast(ir.F64Type.get())
-    base = select(middle, 1.5, ax.constant(1))
-    u, v = ax - base, 1 / (ax + base)
-    ss = u * v
-    s_high = without_low_word(ss)
-    t_high = without_low_word(ax + base)
-    t_low = ax - (t_high - base)
-    s_low = v * ((u - s_high * t_high) - s_high * t_low)
-    s2 = ss * ss
-    r = s2 * s2 * polynomial(s2, _POWER_LOG) + s_low * (s_high + ss)
-    s2 = s_high * s_high
-    t_high = without_low_word(3 + s2 + r)
-    t_low = r - ((t_high - 3) - s2)
-    u, v = s_high * t_high, s_low * t_high + t_low * ss
-    p_high = without_low_word(u + v)
-    p_low = v - (p_high - u)
-    z_high = p_high * _TWO_THIRDS_PER_LN2[0]
-    z_low = (
-        p_high * _TWO_THIRDS_PER_LN2[1]
-        + p_low * 0.9617966939259756
-        + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
-    )
-    offset_high = select(middle, _LOG2_OF_1_5[0], ax.constant(0))
-    count = as_float64(exponent)
-    high = without_low_word(((z_high + z_low) + offset_high) + count)
-    return high, z_low - (((high - count) - offset_high) - z_high)
-
-
-def _exp2_of_two_parts(high: Value, low: Value) -> Value:
-    """2^(high + low)."""
-    inside = (high > -1200) & (high < 1200)
-    bound = copysign(high.constant(1200), high)
-    low = select(inside, low, 0.0)
-    high = select(inside | high.is_nan(), high, bound)
-    whole, count = nearest_integer(high + low)
-    high = high - whole
-    t = without_low_word(low + high)
-    u = t * _POWER_LN2[0]
-    v = (low - (t - high)) * math.log(2.0) + t * _POWER_LN2[1]
-    z = u + v
-    w = v - (z - u)
-    square = z * z
-    t1 = z - square * polynomial(square, _POWER_EXP)
-    r = (z * t1) / (t1 - 2) - (w + z * w)
-    return scale(1 - (r - z), count)

@@ -6,7 +6,8 @@ import math
 from flambeau.pipelines.scalar_forms.arithmetic import round_
 from flambeau.pipelines.scalar_forms.casts import rounded_once
 from flambeau.pipelines.scalar_forms.circular import sin, tan
-from flambeau.pipelines.scalar_forms.exponential import log, power_of_integer
+from flambeau.pipelines.scalar_forms.exponential import log
+from flambeau.pipelines.scalar_forms.power import power_of_integer
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import Value, absolute, math_op, polynomial, select
 
