@@ -51,6 +51,7 @@ from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.recompute import Bans, Recomputation, is_free
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend, lookup_backend
+from flambeau.runtime.interpreter.table import torch_dtype
 
 __all__ = ["Explanation", "explain"]
 
@@ -378,7 +379,7 @@ def _results_without_values(journal: Journal, module: ir.Module | None) -> list[
 def _by_type(type_: ir.Type) -> torch.Tensor | None:
     if not is_tensor(type_) or DYNAMIC in shape_of(type_):
         return None
-    return torch.empty(shape_of(type_), dtype=interpreter.torch_dtype(type_), device="meta")
+    return torch.empty(shape_of(type_), dtype=torch_dtype(type_), device="meta")
 
 
 def _graph_source(gm: fx.GraphModule) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host.py."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import fx
@@ -12,15 +12,14 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
-from flambeau.frontend.importing import symbols
+from flambeau.dialects.facts import ArgumentFacts, Attributes
+from flambeau.frontend.capture import sizes as symbolic
+from flambeau.frontend.importing.context import ImportContext
 from flambeau.runtime.interpreter.host_calls import constant_attribute
-
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
 
 
 def import_host_call(
-    importer: "Importer",
+    importer: ImportContext,
     target: OpOverload,
     arguments: dict[str, Any],
     reason: str,
@@ -41,7 +40,7 @@ def import_host_call(
     operands = Operands(importer)
     template = ir.ArrayAttr.get([operands.attribute(a) for a in arguments.values()])
     positions = [operands.nodes.index(node) for node in written]
-    attributes: fn.Attributes = {host.ARGUMENTS: template}
+    attributes: Attributes = {host.ARGUMENTS: template}
     if positions:
         attributes[host.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
     if chosen:
@@ -55,12 +54,12 @@ def import_host_call(
 
 
 def call_on_host(
-    importer: "Importer",
+    importer: ImportContext,
     target: str,
     operands: "Operands",
     differentiable: Sequence[bool],
     reason: str,
-    attributes: fn.Attributes,
+    attributes: Attributes,
 ) -> ir.Operation:
     """Declare a host function and call it, for the results that the importer is about to import.
 
@@ -71,10 +70,10 @@ def call_on_host(
         for i, (flag, result) in enumerate(zip(differentiable, importer.results, strict=False))
         if flag and isinstance(result, torch.Tensor) and result.dtype.is_floating_point
     ]
-    facts: fn.Attributes = {
+    facts: Attributes = {
         host.TARGET: ir.StringAttr.get(target),
         host.REASON: ir.StringAttr.get(reason),
-        "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
+        "arg_attrs": fn.facts_attribute(operands.facts),
     }
     if floats and importer.needs_autograd:
         facts[host.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
@@ -86,7 +85,7 @@ def call_on_host(
     unique = host.declare(
         importer.module_body, name, [v.type for v in operands.values], types, attributes | facts
     )
-    call = host.call(unique, types, operands.values)
+    call = fn.call(unique, types, operands.values)
     for value, fake in zip(call.results, importer.results, strict=False):
         if isinstance(fake, torch.SymInt):
             importer.symbols.bind(fake, value)
@@ -102,7 +101,7 @@ def _runs_once(target: OpOverload) -> bool:
     return random or target._schema.is_mutable or target.namespace not in ("aten", "prims", "prim")
 
 
-def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
+def _type(importer: ImportContext, fake: torch.Tensor | torch.SymInt) -> ir.Type:
     if isinstance(fake, torch.SymInt):
         return ir.IndexType.get()
     if fake.layout != torch.strided:
@@ -113,11 +112,11 @@ def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
 class Operands:
     """The operands of a call, collected while its arguments are written down as attributes."""
 
-    def __init__(self, importer: "Importer"):
+    def __init__(self, importer: ImportContext):
         self._importer = importer
         self.values: list[ir.Value] = []
         self.nodes: list[fx.Node | None] = []
-        self.facts: list[fn.Attributes] = []
+        self.facts: list[ArgumentFacts] = []
 
     def attribute(self, argument: Any) -> ir.Attribute:
         """How an argument stands in the call."""
@@ -125,7 +124,7 @@ class Operands:
             return ir.ArrayAttr.get([self.attribute(a) for a in argument])
         fake = argument.meta.get("val") if isinstance(argument, fx.Node) else argument
         if isinstance(fake, torch.SymInt):
-            known = symbols.static(fake)
+            known = symbolic.static(fake)
             return constant_attribute(known) if known is not None else self._operand(None, self._size(fake))
         if isinstance(argument, ir.Value):
             return self._operand(None, argument)
@@ -146,16 +145,15 @@ class Operands:
     def _operand(self, node: fx.Node | None, value: ir.Value, suffix: str = "") -> ir.Attribute:
         self.values.append(value)
         self.nodes.append(node)
-        self.facts.append(dict(_layout(node)))
+        self.facts.append(ArgumentFacts(strides=_strides(node)))
         return ir.StringAttr.get(f"%{len(self.values) - 1}{suffix}")
 
 
-def _layout(node: fx.Node | None) -> Iterator[tuple[str, ir.Attribute]]:
+def _strides(node: fx.Node | None) -> tuple[int, ...] | None:
     """Eager's strides of a tensor, where they are known and not the ones that it will have here."""
     fake = node.meta.get("val") if node is not None else None
     if not isinstance(fake, torch.Tensor):
-        return
-    strides = [symbols.static(s) for s in fake.stride()]
-    sizes = [symbols.static(s) for s in fake.shape]
-    if None not in strides and None not in sizes and not fake.is_contiguous():
-        yield "flambeau.strides", ir.DenseI64ArrayAttr.get(strides)
+        return None
+    strides = [static for s in fake.stride() if (static := symbolic.static(s)) is not None]
+    all_known = len(strides) == fake.dim() and all(symbolic.static(s) is not None for s in fake.shape)
+    return tuple(strides) if all_known and not fake.is_contiguous() else None

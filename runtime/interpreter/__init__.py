@@ -15,44 +15,15 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
-from flambeau.dialects.types import dtype_name
 from flambeau.runtime.interpreter.evaluators import FAMILIES
+from flambeau.runtime.interpreter.history import with_history
 from flambeau.runtime.interpreter.host_calls import host_call, overload
+from flambeau.runtime.interpreter.table import EVALUATORS, InterpreterError, Value, evaluates, torch_dtype
 from flambeau.runtime.resident import ResidentTensor, to_tensor
-
-Value = Any  # torch.Tensor, int (index), Place, ResidentTensor (of compiled functions), or whatever a host op returns
-Evaluator = Callable[[SimpleNamespace], Any]
-
-EVALUATORS: dict[str, Evaluator] = {}
-
-
-class InterpreterError(RuntimeError):
-    """An op cannot be evaluated."""
-
-
-def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
-    """Register a function that evaluates the ops `names`, which have no ATen overload of the same arguments.
-
-    It receives a namespace with the op's fields (tensors, ints, Python attribute values) and `op`, the op itself.
-    """
-
-    def register(function: Evaluator) -> Evaluator:
-        for name in names:
-            if name in EVALUATORS:
-                raise InterpreterError(f"two evaluators for {name}")
-            EVALUATORS[name] = function
-        return function
-
-    return register
-
-
-def torch_dtype(type_: ir.Type) -> torch.dtype:
-    """The torch dtype of an element type or tensor type."""
-    dtype = getattr(torch, dtype_name(type_))
-    assert isinstance(dtype, torch.dtype)
-    return dtype
 
 
 class Function:
@@ -171,16 +142,15 @@ def _on_host(step: Callable[[list[Value]], Any], operands: list[int]) -> Callabl
 def _prepare_call(
     op: ir.Operation, operands: list[int], symbols: dict[str, Any]
 ) -> Callable[[list[Value]], Any]:
-    callee = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+    callee, backward = fn.callee_name(op), custom.backward_name(op)
+    assert callee is not None
     own = None
-    if "autograd.backward" in op.attributes:
+    if backward is not None:
         own = OwnDerivative(
             forward=lambda *a: _lookup(symbols, callee)(*a),
-            backward=lambda *a: _lookup(
-                symbols, ir.FlatSymbolRefAttr(op.attributes["autograd.backward"]).value
-            )(*a),
-            outputs=ir.IntegerAttr(op.attributes["autograd.outputs"]).value,
-            gradient_of=tuple(ir.DenseI64ArrayAttr(op.attributes["autograd.gradient_of"])),
+            backward=lambda *a: _lookup(symbols, backward)(*a),
+            outputs=custom.output_count(op),
+            gradient_of=tuple(custom.gradient_of(op)),
         )
 
     def call(values: list[Value]) -> Any:
@@ -241,15 +211,12 @@ def _lookup(symbols: dict[str, Any], name: str) -> Callable[..., list[Value]]:
 
 def _without_body(function: Any, symbols: dict[str, Any]) -> Callable[..., list[Value]]:
     """A choice between two functions, or a call of PyTorch."""
-    attributes = function.operation.attributes
-    if "flambeau.branches" in attributes:
-        on_true, on_false = (
-            ir.FlatSymbolRefAttr(name).value for name in ir.ArrayAttr(attributes["flambeau.branches"])
-        )
+    if choice.is_choice(function):
+        on_true, on_false = choice.branch_names(function)
         return lambda predicate, *operands: _lookup(symbols, on_true if to_tensor(predicate) else on_false)(
             *operands
         )
-    if "flambeau.target" not in attributes and "autograd.vjp_of_results" not in attributes:
+    if host.TARGET not in function.operation.attributes and not host.is_derivative(function):
         raise InterpreterError(f"@{function.name.value} has no body, and does not say what it calls")
 
     def body(name: str) -> Callable[..., list[Value]]:
@@ -439,21 +406,6 @@ class ViewPlace(Place):
         return self._view(self._base.part(whole))
 
 
-def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """The value of `new`; gradients go to `old`."""
-    return _WithHistory.apply(old, new.detach())  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _WithHistory(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        return new.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return g, None
-
-
 @evaluates("flambeau.ref_new")
 def _ref_new(a: SimpleNamespace) -> Place:
     return Place(a.value)
@@ -486,6 +438,6 @@ def _ref_view(a: SimpleNamespace) -> Place:
     return ViewPlace(a.ref, view)
 
 
-# The evaluators of the op families, which import `evaluates` from here.
+# The evaluators of the op families enter themselves in the table.
 for _family in FAMILIES:
     import_module(f"flambeau.runtime.interpreter.evaluators.{_family}")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates
+from flambeau.runtime.interpreter.table import evaluates
 
 _MASK = 0xFFFFFFFF
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
