@@ -45,7 +45,7 @@ ROOMS = {
         aten calls .
     """,
     "pipelines": """
-        errors stages analysis .
+        errors stages analysis scalar_forms .
         registry
         driver lower_to_torch partitioning
         convert_torch_to_flambeau passes

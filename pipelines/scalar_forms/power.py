@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Forms of powers: x^y = 2^(y log2 x), the product in two parts, without branches; after Sun's fdlibm (e_pow.c, e_powf.c).
+"""Forms of powers: x^y = 2^(y log2 x), the product in two parts, after Sun's fdlibm (e_pow.c, e_powf.c).
 
 IREE's own form for f32 is off by 100 units in the last place.
 """
