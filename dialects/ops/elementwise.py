@@ -585,7 +585,7 @@ class ClampOp(ElementwiseOp, name="clamp"):
     max: Number | None = None
     out: Result
     aten = ("clamp", aten("clamp_min", "x", "min"), aten("clamp_max", "x", "max"))
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
+    lowering = Lowering.DECOMPOSE
     infer = _numeric("x")
 
     def check(op):

@@ -92,10 +92,16 @@ FLOATS = [
 FLOATS += [-80.0, 1e4, -3e4, INF, -INF, NAN]
 INTEGERS = {0, 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, -1, -2, -3, -7, -8}
 
+
+def by_numpy(function: Callable[..., Any], *arguments: torch.Tensor) -> torch.Tensor:
+    with np.errstate(invalid="ignore"):
+        return torch.from_numpy(function(*(a.numpy() for a in arguments)))
+
+
 # Eager's vector forms of these are wrong for some of the values (see docs/numerics.md).
 EXACT: dict[str, Callable[..., torch.Tensor]] = {
-    "fmod": lambda x, y: torch.from_numpy(np.fmod(x.numpy(), y.numpy())),
-    "remainder": lambda x, y: torch.from_numpy(np.remainder(x.numpy(), y.numpy())),
+    "fmod": lambda x, y: by_numpy(np.fmod, x, y),
+    "remainder": lambda x, y: by_numpy(np.remainder, x, y),
 }
 INEXACT_IN_EAGER = ("polygamma",)
 DIVISIONS = ("trunc_divide", "floor_divide", "fmod", "remainder")
