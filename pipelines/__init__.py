@@ -17,6 +17,8 @@ PASS_MODULES: tuple[str, ...] = (
     "passes.narrow_positions",
     "passes.narrow_saved",
     "passes.split",
+    "passes.fold_fills",
+    "passes.form_kernels",
     "lower_to_torch",
     "passes.externalize_parameters",
 )

@@ -45,7 +45,8 @@ ROOMS = {
         aten calls .
     """,
     "pipelines": """
-        errors stages analysis scalar_forms .
+        errors stages analysis scalar_forms
+        kernels .
         registry
         driver lower_to_torch partitioning
         convert_torch_to_flambeau passes
@@ -77,7 +78,7 @@ LOADERS = {"pipelines/registry.py"}
 # How many lines the rooms that grow may have. What does not fit belongs elsewhere, or replaces something.
 MOST_LINES = {
     "pipelines/passes/autodiff.py": 200,
-    "pipelines/passes": 2_000,
+    "pipelines/passes": 2_300,
     "frontend/capture": 2_800,
     "frontend/importing": 2_000,
     "frontend/calling": 1_700,

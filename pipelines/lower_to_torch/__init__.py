@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice
+from flambeau.dialects.calls import choice, kernel
 from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.dialects.types import is_complex, is_tensor
@@ -15,6 +15,7 @@ from flambeau.pipelines.analysis.fills import is_uniform_constant
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.branches import lower_choice
+from flambeau.pipelines.lower_to_torch.kernels import lower_kernel
 from flambeau.pipelines.registry import register_pass
 
 # The modules with rules, one per op family. A new module adds its name here.
@@ -60,11 +61,13 @@ class LowerToTorch:
     keep_facts: bool = False
 
     def run(self, module: ir.Module) -> None:
-        branches = choice.all_branches(module)
+        inlined = choice.all_branches(module) | {f.name.value for f in kernel.kernels(module)}
         for function in fn.functions(module):
-            if function.name.value not in branches:
+            if function.name.value not in inlined:
                 lower_function(function, keep_facts=self.keep_facts)
         choice.erase_choices(module)
+        for function in kernel.kernels(module):
+            function.operation.erase()
 
 
 def lower_function(function: Any, *, keep_facts: bool) -> None:
@@ -167,6 +170,10 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
     if op.name in _INDEX_ARITHMETIC:
         operands = [values[v] for v in op.operands]
         values[op.results[0]] = t.call(_INDEX_ARITHMETIC[op.name], operands, ir.Type.parse("!torch.int"))
+        return
+    called = kernel.called_kernel(op)
+    if called is not None:
+        lower_kernel(op, called, values, lower_op)
         return
     reason = why_not_lowered(op)
     if reason is not None:
