@@ -229,6 +229,7 @@ class Lowering(Enum):
     """How lower-to-torch treats the op."""
 
     DIRECT = "direct"  # the torch dialect's op of the same ATen name and arguments
+    SCALAR = "scalar form"  # a loop nest whose body is its form in pipelines/scalar_forms
     RULE = "rule"  # a function in pipelines/lower_to_torch
     DECOMPOSE = "decompose"  # its `decompose` rule runs first, so lowering never sees it
     NONE = "none"  # must be gone before lowering (references, autograd markers), or stays on the host
@@ -421,7 +422,10 @@ def register(cls: Any) -> None:
             ),
             ("recompute", cls.recompute),
             ("vjp or decompose", cls.vjp is not None or cls.decompose is not None),
-            ("aten (or another `lowering`)", cls.aten or cls.lowering is not Lowering.DIRECT),
+            (
+                "aten (or another `lowering`)",
+                cls.aten or cls.lowering not in (Lowering.DIRECT, Lowering.SCALAR),
+            ),
             ("decompose", cls.decompose or cls.lowering is not Lowering.DECOMPOSE),
         )
         if not there

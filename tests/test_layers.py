@@ -45,7 +45,8 @@ ROOMS = {
         aten calls .
     """,
     "pipelines": """
-        errors stages analysis kernels .
+        errors stages analysis scalar_forms
+        kernels .
         registry
         driver lower_to_torch partitioning
         convert_torch_to_flambeau passes

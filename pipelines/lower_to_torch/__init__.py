@@ -151,7 +151,8 @@ def why_not_lowered(op: ir.Operation) -> str | None:
         return next((f"{name} in a branch: {reason}" for name, reason in reasons if reason), None)
     cls = OPS.get(op.name)
     if cls is None or (op.name not in t.RULES and cls.lowering is not Lowering.DIRECT):
-        return "lower-to-torch has no rule for it"
+        scalar = cls is not None and cls.lowering is Lowering.SCALAR
+        return "pipelines/scalar_forms has no form of it" if scalar else "lower-to-torch has no rule for it"
     if any(is_tensor(v.type) and is_complex(v.type) for v in (*op.operands, *op.results)):
         return "complex numbers are not lowered"
     refusal = t.REFUSALS.get(op.name)
