@@ -17,6 +17,8 @@ PASS_MODULES: tuple[str, ...] = (
     "narrow_positions",
     "narrow_saved",
     "split",
+    "passes.schedule_kernels",
+    "passes.lower_kernels",
     "lower_to_torch",
     "externalize_parameters",
 )

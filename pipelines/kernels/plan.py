@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a kernel computes at each place of one iteration space: loads, arithmetic, reductions, stores.
+
+In: the body of a `flambeau.kernel`. Out: a `Plan`, which knows nothing of views any more: they have become the index
+maps of loads. `NotCovered` where the body has no single iteration space; a reduction that is read at another place
+than it is computed has none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.opdef import OPS
+from flambeau.dialects.types import is_tensor, shape_of
+from flambeau.pipelines.kernels.index_maps import (
+    START,
+    Index,
+    NotCovered,
+    SplitLoop,
+    linear,
+    reshape,
+)
+from flambeau.pipelines.kernels.polynomial import ONE, Polynomial, product
+from flambeau.pipelines.kernels.symbols import Symbols
+
+# --- What is computed --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A scalar at each place. `loops`: the loop variables that it depends on. `level`: how many reductions deep.
+
+    `type`: the element type as the kernel's ops say it.
+    """
+
+    type: ir.Type
+    loops: frozenset[int]
+    level: int
+    arguments: tuple["Node", ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Load(Node):
+    """The element of operand `operand` at `place` in its memory."""
+
+    operand: int = 0
+    place: Index = START
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Node):
+    """The same number everywhere."""
+
+    value: ir.Attribute | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Position(Node):
+    """An index as a number."""
+
+    index: Index = START
+
+
+@dataclass(frozen=True, eq=False)
+class Apply(Node):
+    """An elementwise op."""
+
+    op: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce(Node):
+    """A reduction of its argument over all reduced loops: `kind` is sum, prod, amax or amin; a mean is a sum."""
+
+    kind: str = "sum"
+    op: Any = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """Result number `result` is `node`, at `place` in its memory."""
+
+    result: int
+    node: Node
+    place: Index
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop of the iteration space: its number in index maps, how many places it has, whether it is reduced over."""
+
+    number: int
+    size: Polynomial
+    reduced: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A kernel's iteration space, outer loops first, and what is stored. `shapes` are those of operands and results."""
+
+    loops: tuple[Loop, ...]
+    stores: tuple[Store, ...]
+    reductions: tuple[Reduce, ...]
+    symbols: Symbols = field(repr=False)
+
+    @property
+    def parallel(self) -> list[Loop]:
+        return [loop for loop in self.loops if not loop.reduced]
+
+    @property
+    def reduced(self) -> list[Loop]:
+        return [loop for loop in self.loops if loop.reduced]
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """All nodes, arguments before what uses them."""
+        found: dict[int, Node] = {}
+
+        def visit(node: Node) -> None:
+            if id(node) not in found:
+                for argument in node.arguments:
+                    visit(argument)
+                found[id(node)] = node
+
+        for store in self.stores:
+            visit(store.node)
+        return list(found.values())
+
+    @property
+    def loads(self) -> list[Load]:
+        return [node for node in self.nodes if isinstance(node, Load)]
+
+
+REDUCTIONS = {"sum": "sum", "mean": "sum", "prod": "prod", "amax": "amax", "amin": "amin", "any": "any", "all": "all"}
+_SAME = ("flambeau.clone", "autograd.detach", "autograd.checkpoint")
+_LARGEST_KERNEL = 400  # nodes; views at many places multiply what is computed
+
+
+def make_plan(block: ir.Block) -> Plan:
+    """The plan of a kernel's body, whose terminator's operands are the results."""
+    symbols = Symbols(block)
+    factors: dict[int, list[Polynomial]] = {}  # how the dims of the space are split
+    for _ in range(16):
+        builder = _Builder(block, symbols, factors)
+        try:
+            return _collapse(builder.build())
+        except SplitLoop as split:
+            builder.split(split, factors)
+    raise NotCovered("views split the iteration space again and again")
+
+
+# --- Building ----------------------------------------------------------------------------------------------------
+
+
+class _Builder:
+    """Walks a kernel's body from its results to its operands with an index map."""
+
+    def __init__(self, block: ir.Block, symbols: Symbols, factors: dict[int, list[Polynomial]]) -> None:
+        self._operands = {a: i for i, a in enumerate(block.arguments)}
+        operations = [o.operation for o in block.operations]
+        self._results = list(operations[-1].operands)
+        self._symbols = symbols
+        self._memo: dict[tuple[ir.Value, tuple[Index, ...]], Node] = {}
+        self._reductions: dict[ir.Value, tuple[tuple[Index, ...], Reduce]] = {}
+        reducing = [op for op in operations if _reduction(op) is not None]
+        self._main = reducing[0].operands[0] if reducing else max(
+            self._results, key=lambda v: (v.type.rank, sum(s != 1 for s in shape_of(v)))
+        )
+        self._lay_out(_reduced_dims(reducing[0]) if reducing else [], factors)
+        if reducing and not any(loop.reduced and loop.size.static != 1 for loop in self.loops):
+            raise NotCovered("it reduces dims of size 1")
+
+    def _lay_out(self, gone: Sequence[int], factors: dict[int, list[Polynomial]]) -> None:
+        """Give each dim of the main value its loops."""
+        self.loops: list[Loop] = []
+        self._dims: dict[int, int] = {}  # loop -> dim
+        index: list[Index] = []
+        for dim, size in enumerate(self._symbols.shape(self._main)):
+            if size.static == 0:
+                raise NotCovered("there are no elements")
+            parts = factors.get(dim, [size])
+            place, stride = START, ONE
+            numbers = range(len(self.loops), len(self.loops) + len(parts))
+            for number, part in zip(reversed(numbers), reversed(parts), strict=True):
+                if part.static != 1:
+                    place = place + Index.loop(number, stride)
+                stride = stride * part
+            for number, part in zip(numbers, parts, strict=True):
+                self.loops.append(Loop(number, part, dim in gone))
+                self._dims[number] = dim
+            index.append(place)
+        self._sizes = [loop.size for loop in self.loops]
+        self._index = tuple(index)
+
+    def split(self, split: SplitLoop, factors: dict[int, list[Polynomial]]) -> None:
+        """Note in `factors` that a loop has become two."""
+        dim = self._dims[split.number]
+        siblings = [n for n, d in self._dims.items() if d == dim]
+        parts = factors.get(dim) or [self._sizes[n] for n in siblings]
+        at = siblings.index(split.number)
+        count = parts[at].static
+        assert count is not None
+        halves = [Polynomial.of(count // split.inner), Polynomial.of(split.inner)]
+        factors[dim] = [*parts[:at], *halves, *parts[at + 1 :]]
+
+    def build(self) -> Plan:
+        stores = []
+        for number, value in enumerate(self._results):
+            index = self._index_of_root(value)
+            place = linear(index, self._symbols.shape(value))
+            stores.append(Store(number, self._node(value, tuple(index)), place))
+        reductions = tuple(node for _, node in self._reductions.values())
+        return Plan(tuple(self.loops), tuple(stores), reductions, self._symbols)
+
+    def _index_of_root(self, value: ir.Value) -> list[Index]:
+        """Where a result lies in the iteration space: over all of it, or over its parallel loops."""
+        shape = self._symbols.shape(value)
+        every = [loop for loop in self.loops if loop.size.static != 1]
+        kept = [loop for loop in every if not loop.reduced]
+        for loops in (every, kept):
+            if product([loop.size for loop in loops]) == product(shape):
+                index = [Index.loop(loop.number) for loop in loops]
+                return reshape(index, [loop.size for loop in loops], shape, self._sizes)
+        raise NotCovered("the results have no common iteration space")
+
+    def _node(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
+        key = (value, index)
+        if key not in self._memo:
+            if len(self._memo) > _LARGEST_KERNEL:
+                raise NotCovered("it is too large")
+            self._memo[key] = self._make(value, index)
+        return self._memo[key]
+
+    def _make(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
+        if value in self._operands:
+            place = linear(index, self._symbols.shape(value))
+            return Load(value.type.element_type, place.loops, 0, operand=self._operands[value], place=place)
+        op = value.owner.operation
+        if op.name in _SAME:
+            return self._node(op.operands[0], index)
+        if op.name in _VIEWS:
+            return self._node(op.operands[0], tuple(_VIEWS[op.name](self, op.opview, index)))
+        if op.name in _LEAVES:
+            return _LEAVES[op.name](self, op.opview, index)
+        if _reduction(op) is not None:
+            return self._reduce(op, index)
+        if op.name in OPS and OPS[op.name].elementwise and len(op.results) == 1:
+            return self._apply(op, index)
+        raise NotCovered(f"{op.name} has no loop form")
+
+    def _apply(self, op: ir.Operation, index: tuple[Index, ...]) -> Node:
+        if any(not is_tensor(v.type) for v in op.operands):
+            raise NotCovered(f"{op.name} takes a size")
+        arguments = tuple(self._node(v, index) for v in op.operands)
+        loops = frozenset().union(*(a.loops for a in arguments))
+        level = max((a.level for a in arguments), default=0)
+        return Apply(op.results[0].type.element_type, loops, level, arguments, op=op)
+
+    def _reduce(self, op: ir.Operation, index: tuple[Index, ...]) -> Node:
+        """A reduction read at `index`, which must be where the iteration space computes it."""
+        gone = _reduced_dims(op)
+        operand = op.operands[0]
+        rank = operand.type.rank
+        keeps = op.results[0].type.rank == rank
+        read = list(index) if keeps else _with_gaps(index, gone, rank)
+        place = self._index_of_operand(op)
+        if any(read[d] != place[d] for d in range(rank) if d not in gone):
+            raise NotCovered("a reduction is read at another place than it is computed")
+        result = op.results[0]
+        if result not in self._reductions:
+            node = self._make_reduction(op, place)
+            self._reductions[result] = (place, node)
+        return self._reductions[result][1]
+
+    def _index_of_operand(self, op: ir.Operation) -> tuple[Index, ...]:
+        """At which index a reduction reads its operand: along all loops, in the main value's order."""
+        operand, gone = op.operands[0], _reduced_dims(op)
+        shape = self._symbols.shape(operand)
+        every = [loop for loop in self.loops if loop.size.static != 1]
+        if product(shape) != product([loop.size for loop in every]):
+            raise NotCovered("reductions run over spaces of different sizes")
+        index = [Index.loop(loop.number) for loop in every]
+        place = tuple(reshape(index, [loop.size for loop in every], shape, self._sizes))
+        reduced = {loop.number for loop in every if loop.reduced}
+        inside = frozenset().union(*(place[d].loops for d in gone)) if gone else frozenset()
+        outside = frozenset().union(*(place[d].loops for d in range(len(place)) if d not in gone))
+        if inside != reduced or outside & reduced:
+            raise NotCovered("reductions run over different dims")
+        return place
+
+    def _make_reduction(self, op: ir.Operation, place: tuple[Index, ...]) -> Reduce:
+        argument = self._node(op.operands[0], place)
+        kept = frozenset(loop.number for loop in self.loops if not loop.reduced)
+        kind = _reduction(op)
+        assert kind is not None
+        element = op.results[0].type.element_type
+        return Reduce(element, argument.loops & kept, argument.level + 1, (argument,), kind=kind, op=op)
+
+
+def _reduction(op: ir.Operation) -> str | None:
+    """The kind of a reduction, None of any other op."""
+    dialect, _, name = op.name.partition(".")
+    return REDUCTIONS.get(name) if dialect == "flambeau" else None
+
+
+def _reduced_dims(op: ir.Operation) -> list[int]:
+    """The dims that a reduction takes away."""
+    rank = op.operands[0].type.rank
+    view = op.opview
+    dims = view.dims if hasattr(view, "dims") else ([] if view.dim is None else [view.dim])
+    return sorted({d % rank for d in dims}) if dims and rank else list(range(rank))
+
+
+def _with_gaps(index: Sequence[Index], gone: Sequence[int], rank: int) -> list[Index]:
+    rest = iter(index)
+    return [START if d in gone else next(rest) for d in range(rank)]
+
+
+# --- Views: at which index of its operand an op looks -----------------------------------------------------------------
+
+
+def _expand(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    sizes = shape_of(op.x)
+    rest = index[len(index) - len(sizes) :]
+    return [START if size == 1 else i for size, i in zip(sizes, rest, strict=True)]
+
+
+def _view(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    symbols = builder._symbols
+    return reshape(index, symbols.shape(op.out), symbols.shape(op.x), builder._sizes)
+
+
+def _unsqueeze(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    return [*index[: op.dim], *index[op.dim + 1 :]]
+
+
+def _squeeze(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    return _with_gaps(index, list(op.dims), op.x.type.rank)
+
+
+def _permute(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    return [index[list(op.dims).index(d)] for d in range(len(index))]
+
+
+def _transpose(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    result = list(index)
+    if result:
+        result[op.dim0], result[op.dim1] = index[op.dim1], index[op.dim0]
+    return result
+
+
+def _t(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    return list(reversed(index))
+
+
+def _slice(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    result = list(index)
+    result[op.dim] = index[op.dim] * op.step + builder._symbols.size(op.start)
+    return result
+
+
+def _select(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    return [*index[: op.dim], START + builder._symbols.size(op.index), *index[op.dim :]]
+
+
+def _flip(builder: _Builder, op: Any, index: tuple[Index, ...]) -> list[Index]:
+    sizes, rank = builder._symbols.shape(op.x), len(index)
+    dims = {d % rank for d in op.dims} if rank else set()
+    return [i * -1 + (sizes[d] - 1) if d in dims else i for d, i in enumerate(index)]
+
+
+_VIEWS = {
+    "flambeau.expand": _expand,
+    "flambeau.view": _view,
+    "flambeau.unsqueeze": _unsqueeze,
+    "flambeau.squeeze": _squeeze,
+    "flambeau.permute": _permute,
+    "flambeau.transpose": _transpose,
+    "flambeau.t": _t,
+    "flambeau.slice": _slice,
+    "flambeau.select": _select,
+    "flambeau.flip": _flip,
+}
+
+
+def _constant(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    if not op.value.is_splat:
+        raise NotCovered("a constant of several values")
+    return Constant(op.out.type.element_type, frozenset(), 0, value=op.value)
+
+
+def _size_to_tensor(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    place = START + builder._symbols.size(op.operation.operands[0])
+    return Position(op.out.type.element_type, frozenset(), 0, index=place)
+
+
+def _iota(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    return Position(op.out.type.element_type, index[0].loops, 0, index=index[0])
+
+
+_LEAVES = {
+    "flambeau.constant": _constant,
+    "flambeau.size_to_tensor": _size_to_tensor,
+    "flambeau.iota": _iota,
+}
+
+
+# --- Collapsing -----------------------------------------------------------------------------------------------------
+
+
+def _collapse(plan: Plan) -> Plan:
+    """Neighbouring loops as one, where every access goes on through the inner one to the next place of the outer one."""
+    plan = replace(plan, loops=tuple(loop for loop in plan.loops if loop.size.static != 1))
+    maps = [node.place for node in plan.loads] + [store.place for store in plan.stores]
+    maps += [node.index for node in plan.nodes if isinstance(node, Position)]
+    loops = list(plan.loops)
+    at = 0
+    while at + 1 < len(loops):
+        outer, inner = loops[at : at + 2]
+        if outer.reduced == inner.reduced and all(
+            m.coefficient(outer.number) == m.coefficient(inner.number) * inner.size for m in maps
+        ):
+            # The inner variable now counts through both; the outer one is always 0, so its terms do nothing.
+            loops[at : at + 2] = [Loop(inner.number, outer.size * inner.size, outer.reduced)]
+        else:
+            at += 1
+    return replace(plan, loops=tuple(loops))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The sizes of a kernel's values as polynomials of what its operands say.
+
+A `?` is a symbol. Two symbols are one where an elementwise op says so: its operands have equal sizes.
+"""
+
+from collections.abc import Hashable
+
+from flambeau.dialects.bindings import ir
+from flambeau.dialects.equal_sizes import SizeOrigins
+from flambeau.dialects.opdef import OPS
+from flambeau.dialects.types import is_tensor
+from flambeau.pipelines.kernels.index_maps import NotCovered
+from flambeau.pipelines.kernels.polynomial import Polynomial
+
+_ARITHMETIC = {"arith.addi": "+", "arith.subi": "-", "arith.muli": "*"}
+
+
+class Symbols:
+    """The sizes of all tensors in a kernel's block."""
+
+    def __init__(self, block: ir.Block) -> None:
+        self._origins = SizeOrigins()
+        self._equal: dict[Hashable, Hashable] = {}
+        self._numbers: dict[Hashable, int] = {}
+        self._block = block
+        for op in (o.operation for o in block.operations):
+            if op.name in OPS and OPS[op.name].elementwise:
+                self._unify(op)
+
+    def shape(self, tensor: ir.Value) -> list[Polynomial]:
+        """The sizes of a tensor."""
+        return [self._polynomial(self._origins.dim(tensor, d)) for d in range(tensor.type.rank)]
+
+    def size(self, value: int | ir.Value) -> Polynomial:
+        """An int or index value."""
+        return self._polynomial(self._origins.size(value))
+
+    def source(self, number: int) -> Hashable:
+        """What says a symbol's value: (argument, dim), or an argument of type index."""
+        return next(origin for origin, n in self._numbers.items() if n == number)
+
+    def _unify(self, op: ir.Operation) -> None:
+        tensors = [v for v in (*op.operands, *op.results) if is_tensor(v.type)]
+        for dim in range(tensors[0].type.rank):
+            first, *others = (self._find(self._origins.dim(t, dim)) for t in tensors)
+            for other in others:
+                first = self._join(first, self._find(other))
+
+    def _join(self, a: Hashable, b: Hashable) -> Hashable:
+        if a == b:
+            return a
+        if isinstance(b, int) or (not self._is_argument(a) and self._is_argument(b)):
+            a, b = b, a
+        if isinstance(b, int):
+            raise NotCovered(f"sizes {a} and {b} are said to be equal")
+        self._equal[b] = a
+        return a
+
+    def _find(self, origin: Hashable) -> Hashable:
+        while origin in self._equal:
+            origin = self._equal[origin]
+        return origin
+
+    def _is_argument(self, origin: Hashable) -> bool:
+        value = origin[0] if isinstance(origin, tuple) and len(origin) == 2 else origin
+        return isinstance(value, ir.Value) and isinstance(value.owner, ir.Block)
+
+    def _polynomial(self, origin: Hashable) -> Polynomial:
+        origin = self._find(origin)
+        if isinstance(origin, int):
+            return Polynomial.of(origin)
+        if isinstance(origin, tuple) and origin[0] in _ARITHMETIC:
+            x, y = (self._polynomial(o) for o in origin[1:])
+            return {"+": x.__add__, "-": x.__sub__, "*": x.__mul__}[_ARITHMETIC[origin[0]]](y)
+        if not self._is_argument(origin):
+            raise NotCovered(f"a size is not known from the operands: {origin}")
+        return Polynomial.symbol(self._numbers.setdefault(origin, len(self._numbers)))
