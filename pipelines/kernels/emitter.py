@@ -283,12 +283,10 @@ class Emitter:
         type_ = vector_type(lanes, vector.type.element_type)
         low, high = (
             self.value(
-                "vector.extract_strided_slice",
-                [vector],
+                "vector.shuffle",
+                [vector, vector],
                 type_,
-                offsets=_array([start]),
-                sizes=_array([lanes]),
-                strides=_array([1]),
+                mask=ir.DenseI64ArrayAttr.get(list(range(start, start + lanes))),
             )
             for start in (0, lanes)
         )
@@ -306,11 +304,6 @@ class Emitter:
 
 def _key(attribute: Any) -> str:
     return f"{attribute} {attribute.type}"
-
-
-def _array(values: Sequence[int]) -> ir.Attribute:
-    i64 = ir.IntegerType.get_signless(64)
-    return ir.ArrayAttr.get([ir.IntegerAttr.get(i64, v) for v in values])
 
 
 def _transfer(segments: Sequence[int]) -> dict[str, ir.Attribute]:

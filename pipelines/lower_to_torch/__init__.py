@@ -15,6 +15,7 @@ from flambeau.pipelines.fills import is_uniform_constant
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.choice import lower_choice
+from flambeau.pipelines.lower_to_torch.dispatches import is_dispatch, lower_dispatch
 from flambeau.pipelines.registry import register_pass
 
 # The modules with rules, one per op family. A new module adds its name here.
@@ -142,7 +143,7 @@ def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
 
 def why_not_lowered(op: ir.Operation) -> str | None:
     """Why an op cannot be lowered, or None if it can."""
-    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC:
+    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC or is_dispatch(op):
         return None
     chosen = control_flow.branches(op)
     if chosen is not None:
@@ -169,6 +170,9 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
     if op.name in _INDEX_ARITHMETIC:
         operands = [values[v] for v in op.operands]
         values[op.results[0]] = t.call(_INDEX_ARITHMETIC[op.name], operands, ir.Type.parse("!torch.int"))
+        return
+    if is_dispatch(op):
+        lower_dispatch(op, values)
         return
     reason = why_not_lowered(op)
     if reason is not None:
