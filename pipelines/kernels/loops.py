@@ -22,7 +22,8 @@ from flambeau.pipelines.kernels.reductions import Accumulator, accumulator
 from flambeau.pipelines.kernels.scalar_values import apply_scalar_form, from_storage, index_to_number, to_storage
 from flambeau.pipelines.kernels.schedule import Schedule, cost
 
-_BUFFER_BYTES = 128 * 1024  # of the stack, all kept values of a row together
+_BUFFER_BYTES = 256 * 1024  # of the stack, all kept values of a row together
+_LONGEST = 2**22  # what a row of unknown length is prepared for
 _WORTH_KEEPING = 4.0  # a value that costs more than that is stored rather than computed again
 
 
@@ -209,7 +210,9 @@ class KernelLoops:
 
         def run(carried: list[ir.Value]) -> list[ir.Value]:
             self._prepare([*(r.arguments[0] for r in reductions), *(s.node for s in stores), *kept], inner)
-            return self._blocks(0, self.e.polynomial(inner.size), accumulators, carried, body)
+            size = self.e.polynomial(inner.size)
+            vectors = lambda first, last, v: self._vectors(first, last, v, body)  # noqa: E731
+            return self._blocks(size, lanes, accumulators, carried, vectors)
 
         values = self._nest(outer, accumulators, [*(a.start(self.e, lanes) for a in accumulators), *empty], run)
         for reduction, node, value in zip(reductions, accumulators, values, strict=False):
@@ -220,23 +223,35 @@ class KernelLoops:
 
     def _blocks(
         self,
-        start: IndexLike,
         end: IndexLike,
+        step: int,
         accumulators: list[Accumulator],
         carried: list[ir.Value],
-        body: Callable[[Lanes, list[ir.Value]], Sequence[ir.Value]],
+        run: Callable[[IndexLike, IndexLike, list[ir.Value]], list[ir.Value]],
     ) -> list[ir.Value]:
-        """The vectors of the innermost loop; sums of long rows block by block, each from zero."""
-        block = self.schedule.block * self.schedule.vector
-        short = isinstance(end, int) and end <= 2 * block
-        if short or not any(a.rounds for a in accumulators):
-            return self._vectors(start, end, carried, body)
+        """`run(start, end, carried)` from 0 to `end` in steps of `step`; long sums in blocks of blocks, each from zero.
 
-        def one(at: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
-            last = self.e.min(self.e.add(at, block), end)
-            return self._subtotal(accumulators, totals, lambda v: self._vectors(at, last, v, body))
+        So the rounding error of a sum grows with the logarithm of its length, as that of PyTorch's does.
+        """
+        sizes: list[int] = []
+        if any(a.rounds for a in accumulators):
+            size = step * self.schedule.block
+            longest = end if isinstance(end, int) else _LONGEST
+            while 2 * size < longest and self.schedule.block > 1:
+                sizes.insert(0, size)
+                size *= self.schedule.block
 
-        return self.e.loop(start, end, block, carried, one)
+        def level(depth: int, start: IndexLike, last: IndexLike, values: list[ir.Value]) -> list[ir.Value]:
+            if depth == len(sizes):
+                return run(start, last, values)
+
+            def one(at: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
+                stop = self.e.min(self.e.add(at, sizes[depth]), last)
+                return self._subtotal(accumulators, totals, lambda v: level(depth + 1, at, stop, v))
+
+            return self.e.loop(start, last, sizes[depth], values, one)
+
+        return level(0, 0, end, carried)
 
     def _subtotal(
         self,
@@ -303,30 +318,14 @@ class KernelLoops:
             return results
 
         def run(carried: list[ir.Value]) -> list[ir.Value]:
-            return self._column_blocks(self.e.polynomial(inner.size), accumulators, carried, body)
+            size = self.e.polynomial(inner.size)
+            steps = lambda first, last, v: self.e.loop(first, last, 1, v, body)  # noqa: E731
+            return self._blocks(size, 1, accumulators, carried, steps)
 
         starts = [a.start(self.e, self.schedule.vector) for a in accumulators]
         values = self._nest(outer, accumulators, starts, run)
         for reduction, node, value in zip(reductions, accumulators, values, strict=True):
             self._scopes[-1].vectors[reduction] = self._finish(reduction, node, value)
-
-    def _column_blocks(
-        self,
-        size: IndexLike,
-        accumulators: list[Accumulator],
-        carried: list[ir.Value],
-        body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
-    ) -> list[ir.Value]:
-        block = self.schedule.block
-        short = isinstance(size, int) and size <= 2 * block
-        if short or not any(a.rounds for a in accumulators):
-            return self.e.loop(0, size, 1, carried, body)
-
-        def one(at: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
-            last = self.e.min(self.e.add(at, block), size)
-            return self._subtotal(accumulators, totals, lambda v: self.e.loop(at, last, 1, v, body))
-
-        return self.e.loop(0, size, block, carried, one)
 
     def _stage_without_loops(self) -> None:
         for store in self.plan.stores:
@@ -481,7 +480,7 @@ def _values_to_keep(plan: Plan, innermost: Loop | None) -> dict[Node, int]:
         if node in first:
             if first[node] == stage:
                 return
-            bytes_ = count * 8
+            bytes_ = count * (8 if isinstance(node.type, ir.F64Type) else 4)
             floats = isinstance(node.type, ir.F32Type | ir.F64Type)
             if floats and recomputing(node, set()) > _WORTH_KEEPING and bytes_ <= left:
                 kept[node] = first[node]

@@ -169,8 +169,8 @@ class _Builder:
             self._results, key=lambda v: (v.type.rank, sum(s != 1 for s in shape_of(v)))
         )
         self._lay_out(_reduced_dims(reducing[0]) if reducing else [], factors)
-        if reducing and not any(loop.reduced and loop.size.static != 1 for loop in self.loops):
-            raise NotCovered("it reduces dims of size 1")
+        if reducing and not any(loop.reduced for loop in self.loops):
+            raise NotCovered("it reduces a number")
 
     def _lay_out(self, gone: Sequence[int], factors: dict[int, list[Polynomial]]) -> None:
         """Give each dim of the main value its loops."""
@@ -410,9 +410,18 @@ _LEAVES = {
 # --- Collapsing -----------------------------------------------------------------------------------------------------
 
 
+def _without_units(loops: Sequence[Loop]) -> tuple[Loop, ...]:
+    """The loops over more than one place, but one reduced loop at least if there are any."""
+    kept = [loop for loop in loops if loop.size.static != 1]
+    units = [loop for loop in loops if loop.reduced and loop.size.static == 1]
+    if units and not any(loop.reduced for loop in kept):
+        kept = [loop for loop in loops if loop.size.static != 1 or loop is units[0]]
+    return tuple(kept)
+
+
 def _collapse(plan: Plan) -> Plan:
     """Neighbouring loops as one, where every access goes on through the inner one to the next place of the outer one."""
-    plan = replace(plan, loops=tuple(loop for loop in plan.loops if loop.size.static != 1))
+    plan = replace(plan, loops=_without_units(plan.loops))
     maps = [node.place for node in plan.loads] + [store.place for store in plan.stores]
     maps += [node.index for node in plan.nodes if isinstance(node, Position)]
     loops = list(plan.loops)

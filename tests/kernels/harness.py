@@ -63,14 +63,18 @@ class KernelModule:
             module = self._module()
             return interpreter.run(module, "main", list(inputs))
 
-    def lowered(self, pipeline: str = _LOWERING) -> str:
-        """The module that IREE takes. AssertionError with the reason if the kernel is not covered."""
+    def run(self, pipeline: str) -> str:
+        """The module after some passes."""
         with self.context, ir.Location.unknown():
             module = self._module()
             run_pipeline(module, pipeline)
-            text = str(module)
+            return str(module)
+
+    def lowered(self, pipeline: str = _LOWERING) -> str:
+        """The module that IREE takes. AssertionError with the reason if the kernel is not covered."""
+        text = self.run(pipeline.split(",lower-to-torch")[0] + ")")
         assert "flambeau.not_covered" not in text, text.split("flambeau.not_covered")[1][:200]
-        return text
+        return self.run(pipeline)
 
     def compiled(self, pipeline: str = _LOWERING, driver: str = "local-sync") -> Callable[[Sequence[Any]], list[Any]]:
         backend = lookup_backend("cpu")
