@@ -12,6 +12,7 @@ from flambeau.pipelines.kernels.polynomial import Polynomial
 
 IndexLike: TypeAlias = int | ir.Value
 
+_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 _DYNAMIC_SIZE = -(2**63)
 
 
@@ -138,6 +139,13 @@ class Emitter:
 
     def _binary(self, name: str, a: IndexLike, b: IndexLike) -> ir.Value:
         return self.value(name, [self.index(a), self.index(b)], ir.IndexType.get())
+
+    def compare(self, predicate: str, a: ir.Value, b: ir.Value) -> ir.Value:
+        """`arith.cmpi` of scalars or vectors."""
+        i1 = ir.IntegerType.get_signless(1)
+        type_ = vector_type(a.type.shape[0], i1) if isinstance(a.type, ir.VectorType) else i1
+        number = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), _PREDICATES.index(predicate))
+        return self.value("arith.cmpi", [a, b], type_, predicate=number)
 
     def polynomial(self, polynomial: Polynomial) -> IndexLike:
         """The value of a size or stride."""

@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, flat_type, storage
 from flambeau.pipelines.kernels.index_maps import START, Index, NotCovered
-from flambeau.pipelines.kernels.plan import Constant, Load, Loop, Node, Plan, Position, Reduce, Store
+from flambeau.pipelines.kernels.plan import (
+    Choose,
+    Constant,
+    Guard,
+    Load,
+    Loop,
+    Node,
+    Plan,
+    Position,
+    Reduce,
+    Store,
+)
 from flambeau.pipelines.kernels.polynomial import Polynomial, product
 from flambeau.pipelines.kernels.reductions import Accumulator, accumulator
 from flambeau.pipelines.kernels.scalar_values import apply_scalar_form, from_storage, index_to_number, to_storage
@@ -369,9 +380,11 @@ class KernelLoops:
 
     def _make_scalar(self, node: Node) -> ir.Value:
         if isinstance(node, Load):
-            tensor = self._inputs[node.operand]
-            assert tensor is not None
-            return from_storage(self.e, self.e.extract(tensor, self._place(node.place)), node.type)
+            return from_storage(self.e, self._extract(node), node.type)
+        if isinstance(node, Choose):
+            assert node.guard is not None
+            chosen = [self._scalar(a) for a in node.arguments]
+            return self.e.value("arith.select", [self._holds(node.guard), *chosen], chosen[0].type)
         if isinstance(node, Constant):
             return self.e.constant(_splat(node))
         if isinstance(node, Position):
@@ -406,17 +419,64 @@ class KernelLoops:
             return index_to_number(self.e, self.e.line(first, step, width), node.type)
         if isinstance(node, Reduce):
             raise NotCovered("a reduction is needed before it is computed")
+        if isinstance(node, Choose):
+            assert node.guard is not None
+            chosen = [self._vector(a, lanes) for a in node.arguments]
+            return self.e.value("arith.select", [self._holding(node.guard), *chosen], chosen[0].type)
         return apply_scalar_form(node, [self._vector(a, lanes) for a in node.arguments])
+
+    def _extract(self, node: Load) -> ir.Value:
+        """One element; where a guard does not hold the first one, so that nothing outside is read."""
+        tensor = self._inputs[node.operand]
+        assert tensor is not None
+        place = self._place(node.place)
+        for guard in node.guards:
+            zero = self.e.index(0)
+            place = self.e.value("arith.select", [self._holds(guard), self.e.index(place), zero], zero.type)
+        return self.e.extract(tensor, place)
+
+    def _holds(self, guard: Guard) -> ir.Value:
+        """Whether a guard holds, as a bool."""
+        place = self.e.index(self._place(guard.index))
+        return self._between(place, guard)
+
+    def _holding(self, guard: Guard) -> ir.Value:
+        """In which lanes a guard holds."""
+        assert self._innermost is not None
+        number, width = self._innermost.number, self.schedule.vector
+        if number not in guard.index.loops:
+            return self.e.broadcast(self._holds(guard), width)
+        first = self.e.index(self._place(guard.index))
+        step = self.e.polynomial(guard.index.coefficient(number))
+        return self._between(self.e.line(first, step, width), guard)
+
+    def _between(self, place: ir.Value, guard: Guard) -> ir.Value:
+        """low <= place < high, or not."""
+        low, high = (self.e.index(self.e.polynomial(p)) for p in (guard.low, guard.high))
+        if isinstance(place.type, ir.VectorType):
+            low, high = (self.e.broadcast(v, place.type.shape[0]) for v in (low, high))
+        first = self.e.compare("sge" if guard.inside else "slt", place, low)
+        second = self.e.compare("slt" if guard.inside else "sge", place, high)
+        return self.e.value("arith.andi" if guard.inside else "arith.ori", [first, second], first.type)
 
     def _load(self, node: Load, width: int, mask: ir.Value | None) -> ir.Value:
         assert self._innermost is not None
         tensor = self._inputs[node.operand]
         assert tensor is not None
+        for guard in node.guards:
+            holding = self._holding(guard)
+            mask = holding if mask is None else self.e.value("arith.andi", [mask, holding], mask.type)
         step = node.place.coefficient(self._innermost.number)
         place = self._place(node.place)
+        if not step:
+            return self._load_one(tensor, place, node, width)
         if step.static == 1:
             return self.e.read(tensor, place, width, mask)
         return self.e.gather(tensor, place, self.e.polynomial(step), width, mask)
+
+    def _load_one(self, tensor: ir.Value, place: IndexLike, node: Load, width: int) -> ir.Value:
+        """A load of one element that only its guards spread along the innermost loop."""
+        raise NotCovered("a guarded load of one element")
 
     def _prepare(self, roots: Sequence[Node], inner: Loop) -> None:
         """Compute what does not depend on the innermost loop before it begins, and spread it over vectors."""
@@ -505,7 +565,10 @@ def polynomial_symbols(plan: Plan) -> list[int]:
     used: set[int] = set()
     indices = [n.place for n in plan.loads] + [s.place for s in plan.stores]
     indices += [n.index for n in plan.nodes if isinstance(n, Position)]
+    guards = [n.guard for n in plan.nodes if isinstance(n, Choose) and n.guard]
+    indices += [guard.index for guard in guards]
     polynomials: list[Polynomial] = [loop.size for loop in plan.loops]
+    polynomials += [p for guard in guards for p in (guard.low, guard.high)]
     for index in indices:
         polynomials += [index.constant, *(c for _, c in index.terms)]
     for polynomial in polynomials:

@@ -9,8 +9,9 @@ than it is computed has none.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
+from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import is_tensor, shape_of
@@ -22,7 +23,7 @@ from flambeau.pipelines.kernels.index_maps import (
     linear,
     reshape,
 )
-from flambeau.pipelines.kernels.polynomial import ONE, Polynomial, product
+from flambeau.pipelines.kernels.polynomial import ONE, ZERO, Polynomial, product
 from flambeau.pipelines.kernels.symbols import Symbols
 
 # --- What is computed --------------------------------------------------------------------------------------------
@@ -41,12 +42,30 @@ class Node:
     arguments: tuple["Node", ...] = ()
 
 
+@dataclass(frozen=True)
+class Guard:
+    """That an index lies in [low, high), or outside of it."""
+
+    index: Index
+    low: Polynomial
+    high: Polynomial
+    inside: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Load(Node):
-    """The element of operand `operand` at `place` in its memory."""
+    """The element of operand `operand` at `place` in its memory; where a guard does not hold, any number."""
 
     operand: int = 0
     place: Index = START
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Choose(Node):
+    """The first argument where the guard holds, else the second."""
+
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +181,8 @@ class _Builder:
         operations = [o.operation for o in block.operations]
         self._results = list(operations[-1].operands)
         self._symbols = symbols
-        self._memo: dict[tuple[ir.Value, tuple[Index, ...]], Node] = {}
+        self._memo: dict[tuple[ir.Value, tuple[Index, ...], tuple[Guard, ...]], Node] = {}
+        self._guards: tuple[Guard, ...] = ()
         self._reductions: dict[ir.Value, tuple[tuple[Index, ...], Reduce]] = {}
         reducing = [op for op in operations if _reduction(op) is not None]
         self._main = reducing[0].operands[0] if reducing else max(
@@ -226,7 +246,7 @@ class _Builder:
         raise NotCovered("the results have no common iteration space")
 
     def _node(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
-        key = (value, index)
+        key = (value, index, self._guards)
         if key not in self._memo:
             if len(self._memo) > _LARGEST_KERNEL:
                 raise NotCovered("it is too large")
@@ -236,7 +256,15 @@ class _Builder:
     def _make(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
         if value in self._operands:
             place = linear(index, self._symbols.shape(value))
-            return Load(value.type.element_type, place.loops, 0, operand=self._operands[value], place=place)
+            loops = place.loops.union(*(guard.index.loops for guard in self._guards))
+            return Load(
+                value.type.element_type,
+                loops,
+                0,
+                operand=self._operands[value],
+                place=place,
+                guards=self._guards,
+            )
         op = value.owner.operation
         if op.name in _SAME:
             return self._node(op.operands[0], index)
@@ -249,6 +277,35 @@ class _Builder:
         if op.name in OPS and OPS[op.name].elementwise and len(op.results) == 1:
             return self._apply(op, index)
         raise NotCovered(f"{op.name} has no loop form")
+
+    def choose(self, guard: Guard, inside: "Look", outside: "Look | Node") -> Node:
+        """What one value is where the guard holds, and another one elsewhere."""
+        first = self._guarded(guard, inside)
+        other = replace(guard, inside=not guard.inside)
+        second = outside if isinstance(outside, Node) else self._guarded(other, outside)
+        loops = first.loops | second.loops | guard.index.loops
+        return Choose(first.type, loops, max(first.level, second.level), (first, second), guard=guard)
+
+    def choose_all(self, guards: Sequence[Guard], inside: "Look", outside: Node) -> Node:
+        """The same where all of several guards hold."""
+        if not guards:
+            return self._node(*inside)
+        before = self._guards
+        self._guards = (*before, *guards)
+        node = self._node(*inside)
+        self._guards = before
+        for guard in guards:
+            loops = node.loops | outside.loops | guard.index.loops
+            node = Choose(node.type, loops, node.level, (node, outside), guard=guard)
+        return node
+
+    def _guarded(self, guard: Guard, look: "Look") -> Node:
+        before = self._guards
+        self._guards = (*before, guard)
+        try:
+            return self._node(*look)
+        finally:
+            self._guards = before
 
     def _apply(self, op: ir.Operation, index: tuple[Index, ...]) -> Node:
         if any(not is_tensor(v.type) for v in op.operands):
@@ -270,7 +327,9 @@ class _Builder:
             raise NotCovered("a reduction is read at another place than it is computed")
         result = op.results[0]
         if result not in self._reductions:
+            guards, self._guards = self._guards, ()  # it is computed everywhere
             node = self._make_reduction(op, place)
+            self._guards = guards
             self._reductions[result] = (place, node)
         return self._reductions[result][1]
 
@@ -400,7 +459,61 @@ def _iota(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
     return Position(op.out.type.element_type, index[0].loops, 0, index=index[0])
 
 
+Look: TypeAlias = tuple[ir.Value, tuple[Index, ...]]  # a value, and at which index of it
+
+
+def _at(index: tuple[Index, ...], dim: int, place: Index) -> tuple[Index, ...]:
+    return (*index[:dim], place, *index[dim + 1 :])
+
+
+def _cat(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The first tensor up to its size, then the second."""
+    size = builder._symbols.shape(op.x)[op.dim]
+    second = _at(index, op.dim, index[op.dim] + size * -1)
+    guard = Guard(index[op.dim], ZERO, size)
+    return builder.choose(guard, (op.x, index), (op.y, second))
+
+
+def _slice_scatter(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The part inside of the slice, the base outside."""
+    if op.step != 1:
+        raise NotCovered("writes a slice with a step")
+    start, end = builder._symbols.size(op.start), builder._symbols.size(op.end)
+    inside = _at(index, op.dim, index[op.dim] + start * -1)
+    return builder.choose(Guard(index[op.dim], start, end), (op.src, inside), (op.x, index))
+
+
+def _select_scatter(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The part at its index, the base elsewhere."""
+    at = builder._symbols.size(op.index)
+    part = (*index[: op.dim], *index[op.dim + 1 :])
+    return builder.choose(Guard(index[op.dim], at, at + 1), (op.src, part), (op.x, index))
+
+
+def _pad(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The tensor inside, the number around it; a negative pad crops."""
+    sizes = builder._symbols.shape(op.x)
+    outside = Constant(op.x.type.element_type, frozenset(), 0, value=_fill(op.value, op.x.type.element_type))
+    pads = list(zip(op.pad[::2], op.pad[1::2], strict=True))
+    dims = {len(sizes) - 1 - i: pair for i, pair in enumerate(pads)}
+    inside = tuple(place + (-dims[d][0] if d in dims else 0) for d, place in enumerate(index))
+    guards = [
+        Guard(inside[d], ZERO, sizes[d]) for d, (before, after) in sorted(dims.items()) if before > 0 or after > 0
+    ]
+    return builder.choose_all(guards, (op.x, inside), outside)
+
+
+def _fill(value: float | int | bool, element: ir.Type) -> ir.Attribute:
+    """A number as a dense attribute of rank 0."""
+    type_ = ir.RankedTensorType.get([], element)
+    return ir.DenseElementsAttr.get_splat(type_, b.element_attribute(value, element))
+
+
 _LEAVES = {
+    "flambeau.cat": _cat,
+    "flambeau.constant_pad_nd": _pad,
+    "flambeau.slice_scatter": _slice_scatter,
+    "flambeau.select_scatter": _select_scatter,
     "flambeau.constant": _constant,
     "flambeau.size_to_tensor": _size_to_tensor,
     "flambeau.iota": _iota,
@@ -424,6 +537,7 @@ def _collapse(plan: Plan) -> Plan:
     plan = replace(plan, loops=_without_units(plan.loops))
     maps = [node.place for node in plan.loads] + [store.place for store in plan.stores]
     maps += [node.index for node in plan.nodes if isinstance(node, Position)]
+    maps += [node.guard.index for node in plan.nodes if isinstance(node, Choose) and node.guard]
     loops = list(plan.loops)
     at = 0
     while at + 1 < len(loops):

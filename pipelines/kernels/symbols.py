@@ -5,6 +5,7 @@ A `?` is a symbol. Two symbols are one where an elementwise op says so: its oper
 """
 
 from collections.abc import Hashable
+from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.equal_sizes import SizeOrigins
@@ -26,7 +27,9 @@ class Symbols:
         self._block = block
         for op in (o.operation for o in block.operations):
             if op.name in OPS and OPS[op.name].elementwise:
-                self._unify(op)
+                self._unify([v for v in (*op.operands, *op.results) if is_tensor(v.type)])
+            elif op.name == "flambeau.cat":
+                self._join_along(op.opview)
 
     def shape(self, tensor: ir.Value) -> list[Polynomial]:
         """The sizes of a tensor."""
@@ -40,12 +43,21 @@ class Symbols:
         """What says a symbol's value: (argument, dim), or an argument of type index."""
         return next(origin for origin, n in self._numbers.items() if n == number)
 
-    def _unify(self, op: ir.Operation) -> None:
-        tensors = [v for v in (*op.operands, *op.results) if is_tensor(v.type)]
+    def _unify(self, tensors: list[ir.Value], without: int | None = None) -> None:
+        """All tensors have equal sizes, except for dim `without`."""
         for dim in range(tensors[0].type.rank):
-            first, *others = (self._find(self._origins.dim(t, dim)) for t in tensors)
-            for other in others:
-                first = self._join(first, self._find(other))
+            if dim != without:
+                first, *others = (self._find(self._origins.dim(t, dim)) for t in tensors)
+                for other in others:
+                    first = self._join(first, self._find(other))
+
+    def _join_along(self, op: Any) -> None:
+        """The sizes of joined tensors: their sum in one dim, and equal in all others."""
+        parts = [self._origins.dim(t, op.dim) for t in (op.x, op.y)]
+        for dim in range(op.x.type.rank):
+            self._origins.describe(op.out, dim, self._origins.dim(op.x, dim))
+        self._origins.describe(op.out, op.dim, ("arith.addi", *parts))
+        self._unify([op.x, op.y], op.dim)
 
     def _join(self, a: Hashable, b: Hashable) -> Hashable:
         if a == b:
