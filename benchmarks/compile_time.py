@@ -16,11 +16,11 @@ from pathlib import Path
 
 from flambeau.dialects import build as b
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import func, ir
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.pipelines import named_pipeline
 from flambeau.pipelines.registry import load_passes
+from flambeau.pipelines.stages import named_pipeline
 
 PAGE = Path(__file__).parent.parent / "docs" / "compile_time.md"
 PLOT = PAGE.with_suffix(".svg")

@@ -15,7 +15,7 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.runtime.executable import ResultSpec
+from flambeau.runtime.iree.executable import ResultSpec
 from tests.dialects.compiled import load
 from tests.dialects.sample import Sample
 from tests.dialects.samples.convolution import input_grad, weight_grad

@@ -24,10 +24,10 @@ import flambeau
 from benchmarks.models import MODELS
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.execution import functions_by_name
-from flambeau.pipelines.joint import Joint
-from flambeau.pipelines.partitioners import PARTITIONERS
-from flambeau.pipelines.recompute import Recomputation
+from flambeau.frontend.calling.execution import functions_by_name
+from flambeau.pipelines.partitioning.joint import Joint
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
+from flambeau.pipelines.partitioning.recompute import Recomputation
 from tests.models.model import Model
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ import torch
 
 import flambeau
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.registry import register_pass
 
 

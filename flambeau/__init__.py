@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flambeau.frontend.aot import aot
     from flambeau.frontend.compile import CompilationError, FlambeauWarning, compile
-    from flambeau.frontend.explain import explain
-    from flambeau.frontend.explanation import Explanation
+    from flambeau.frontend.explaining.explain import explain
+    from flambeau.frontend.explaining.report import Explanation
     from flambeau.frontend.export import export
     from flambeau.runtime.backends import Backend, list_backends, lookup_backend, register_backend
     from flambeau.runtime.counters import counters
@@ -34,12 +34,12 @@ __all__ = [
 _HOME = {
     "Backend": "flambeau.runtime.backends",
     "CompilationError": "flambeau.frontend.compile",
-    "Explanation": "flambeau.frontend.explanation",
+    "Explanation": "flambeau.frontend.explaining.report",
     "FlambeauWarning": "flambeau.frontend.compile",
     "aot": "flambeau.frontend.aot",
     "compile": "flambeau.frontend.compile",
     "counters": "flambeau.runtime.counters",
-    "explain": "flambeau.frontend.explain",
+    "explain": "flambeau.frontend.explaining.explain",
     "export": "flambeau.frontend.export",
     "list_backends": "flambeau.runtime.backends",
     "lookup_backend": "flambeau.runtime.backends",

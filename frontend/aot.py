@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import fx
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.frontend.calling.execution import bytecode
+from flambeau.frontend.calling.signature import Signature
 from flambeau.frontend.compile import compile_graph
-from flambeau.frontend.execution import bytecode
-from flambeau.frontend.facts import Signature
 from flambeau.frontend.options import read_options
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.pipelines import STAGES
 from flambeau.pipelines.registry import unknown_choice
+from flambeau.pipelines.stages import STAGES
 from flambeau.runtime.backends import Backend
 
 __all__ = ["AotBackend", "FunctionCompiler", "aot"]

@@ -20,11 +20,14 @@ import torch
 from torch import fx
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
+from flambeau.dialects.errors import file_location, source_line
 from flambeau.dialects.opdef import OPS
-from flambeau.frontend.autograd import GradientGraph, SecondDerivativeError
-from flambeau.frontend.capture import capture_dynamo_graph
-from flambeau.frontend.execution import (
+from flambeau.dialects.walk import operations
+from flambeau.frontend.calling.autograd import GradientGraph, SecondDerivativeError
+from flambeau.frontend.calling.execution import (
     Call,
     bytecode,
     differentiable,
@@ -37,34 +40,31 @@ from flambeau.frontend.execution import (
     signatures,
     take_host_part,
 )
-from flambeau.frontend.facts import Signature, read_signature
-from flambeau.frontend.force_eager import forced_ops
-from flambeau.frontend.freezing import Frozen
-from flambeau.frontend.held_tensors import held_tensors
-from flambeau.frontend.importer import import_graph
-from flambeau.frontend.isolation import without_garbage_collection
+from flambeau.frontend.calling.freezing import Frozen
+from flambeau.frontend.calling.signature import Signature, read_signature
+from flambeau.frontend.calling.stage_check import CheckedGraph
+from flambeau.frontend.calling.wrapper import CompiledGraph, GraphOfBases
+from flambeau.frontend.capture.dynamo import capture_dynamo_graph
+from flambeau.frontend.capture.held_tensors import held_tensors
+from flambeau.frontend.capture.isolation import without_garbage_collection
+from flambeau.frontend.capture.records import CapturedGraph, UnsupportedGraphError
+from flambeau.frontend.capture.shared_memory import SharedMemory, shared_memory
+from flambeau.frontend.forced_ops import forced_ops
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.frontend.journal import Journal, opened_journal
 from flambeau.frontend.options import Options, read_options
 from flambeau.frontend.program_cache import Program, place_in_cache
 from flambeau.frontend.refused_lines import refused_line
-from flambeau.frontend.shared_memory import SharedMemory, shared_memory
-from flambeau.frontend.signature import CapturedGraph, UnsupportedGraphError
-from flambeau.frontend.stage_check import CheckedGraph
-from flambeau.frontend.wrapper import CompiledGraph, GraphOfBases
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import file_location, source_line
-from flambeau.pipelines.force_eager import ForceEager, can_be_forced
-from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.partitioning.work import estimate_work
+from flambeau.pipelines.passes.force_eager import ForceEager, can_be_forced
 from flambeau.pipelines.registry import Pass
-from flambeau.pipelines.walk import operations
-from flambeau.pipelines.work import estimate_work
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.artefact_cache import open_cache
 from flambeau.runtime.backends import Backend, lookup_backend
 from flambeau.runtime.counters import counters
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, LoadError
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
 
 _LOG = logging.getLogger(__name__)
 _GRAPH_NUMBERS = itertools.count()
@@ -209,11 +209,11 @@ class _Lowering:
         elif stop == "partitioned":
             linked = functions_of_backend(compile_fn(self.module, facts), facts)
         else:
-            host, ops = self.split()
+            host_module, ops = self.split()
             count(ops)
             lowered = self.lower()
             returned = compile_fn(self.module, lowered) if lowered else {}
-            linked = link(host, functions_of_backend(returned, lowered), facts)
+            linked = link(host_module, functions_of_backend(returned, lowered), facts)
         self.linked = linked
         return differentiable(linked, facts, self.gradients), facts["forward"]
 
@@ -298,22 +298,24 @@ class _Lowering:
 
     def lowered(self) -> Program:
         """What the passes make of the module, without an artefact yet; `self.module` is what it is to be made of."""
-        from flambeau.runtime.iree_session import estimate_seconds
+        from flambeau.runtime.iree.session import estimate_seconds
 
         self.run_passes(stage_passes("functional"))
         self.partition()
-        host, ops = self.split()
+        host_module, ops = self.split()
         work = [estimate_work(function) for function in functions_by_name(self.module).values()]
         seconds = max((estimate_seconds(w.flops, w.bytes) for w in work), default=0.0)
         self.lower()
-        return Program(bytecode(host), None, seconds, ops)
+        return Program(bytecode(host_module), None, seconds, ops)
 
     def load(self, program: Program) -> tuple[Call, Signature]:
         """A program's functions as one callable, and the facts of the forward."""
         with self.module.context, ir.Location.unknown():
-            host = ir.Module.parse(program.host)
-        self.gradients.forgets_draws = any(map(_draws_for_compiler, fn.functions(host, declarations=True)))
-        declared = {f.name.value: read_signature(f) for f in fn.functions(host, declarations=True)}
+            host_module = ir.Module.parse(program.host)
+        self.gradients.forgets_draws = any(
+            map(_draws_for_compiler, fn.functions(host_module, declarations=True))
+        )
+        declared = {f.name.value: read_signature(f) for f in fn.functions(host_module, declarations=True)}
         compiled: dict[str, Call] = {}
         if program.artefact is not None:
             self.journal.artefact = program.artefact
@@ -328,7 +330,7 @@ class _Lowering:
             self.journal.step("load")
         count(program.ops)
         facts = {name: declared[name] for name in ("forward", "backward") if name in declared}
-        self.linked = link(host, compiled, facts)
+        self.linked = link(host_module, compiled, facts)
         resident = self.backend.device != "local"
         call = differentiable(self.linked, facts, self.gradients, resident)
         if self.options.freezing and resident and "backward" not in facts:
@@ -355,8 +357,8 @@ class _Lowering:
         """Take what runs on the host out of the module; that part, and how many ops run where."""
         instead = {"split": f"split{{min-block-size={self.options.min_block_size}}}"}
         self.run_passes(stage_passes("split", instead))
-        host = take_host_part(self.module)
-        return host, self.ops_counted(host, self.module)
+        host_module = take_host_part(self.module)
+        return host_module, self.ops_counted(host_module, self.module)
 
     def lower(self) -> dict[str, Signature]:
         """Lower the functions that are left, if any; their facts."""
@@ -367,10 +369,10 @@ class _Lowering:
 
     def ops_counted(self, *modules: Any) -> dict[str, int]:
         """Counts of the ops that run on the host and of the others; UnsupportedGraphError if none may run there."""
-        on_host = [op for module in modules for op in host_functions.ops_on_host(module)]
+        on_host = [op for module in modules for op in host.ops_on_host(module)]
         refused = [op for op in on_host if not op.chosen]
         if refused and self.options.fallback == "error":
-            by_name: dict[str, host_functions.HostOp] = {}
+            by_name: dict[str, host.HostOp] = {}
             for op in refused:
                 by_name.setdefault(op.name, op)
             first, *others = by_name.values()
@@ -472,8 +474,8 @@ def _split_first(eager: Callable[..., Any], shared: SharedMemory, *arguments: An
 
 def _draws_for_compiler(function: Any) -> bool:
     """Whether a host function draws random numbers because a compiler refuses the line of an op of ours."""
-    drawn = host_functions.ONCE in function.operation.attributes
-    return drawn and host_functions.name_of(function).startswith("flambeau.")
+    drawn = host.ONCE in function.operation.attributes
+    return drawn and host.name_of(function).startswith("flambeau.")
 
 
 class _Gradients:

@@ -18,24 +18,25 @@ from torch.export.dynamic_shapes import _combine_args, _tree_map_with_path
 from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.frontend import symbols
+from flambeau.dialects.calls import host
+from flambeau.dialects.errors import file_location
+from flambeau.frontend.calling.execution import bytecode, functions_by_name
+from flambeau.frontend.calling.signature import Signature, read_signature
+from flambeau.frontend.capture.exported_program import CapturedProgram, capture_exported_program
+from flambeau.frontend.capture.records import UnsupportedGraphError
+from flambeau.frontend.capture.special_sizes import input_fakes, retraces_alike, shapes_hold
+from flambeau.frontend.capture.torch_calls import PlainRecurrence
 from flambeau.frontend.compile import CompilationError
-from flambeau.frontend.execution import bytecode, functions_by_name
-from flambeau.frontend.exported import CapturedProgram, capture_exported_program
-from flambeau.frontend.facts import Signature, read_signature
-from flambeau.frontend.importer import import_graph
-from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.frontend.special_sizes import input_fakes, retraces_alike, shapes_hold
-from flambeau.frontend.torch_calls import PlainRecurrence
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import host_functions
+from flambeau.frontend.importing import symbols
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import PassError, file_location
-from flambeau.pipelines.pipelines import stage_passes
-from flambeau.pipelines.work import estimate_work
+from flambeau.pipelines.errors import PassError
+from flambeau.pipelines.partitioning.work import estimate_work
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import Backend, lookup_backend
-from flambeau.runtime.environment import package_version
+from flambeau.runtime.devices.environment import package_version
 from flambeau.runtime.errors import CompileError
 
 # What a call takes beside the program's own inputs if the program draws random numbers.
@@ -58,18 +59,18 @@ def export(
     """Compile a program ahead of time and write it with its weights as a package, a folder; returns its path.
 
     `args`, `kwargs`, `dynamic_shapes`: as for torch.export, which traces a module; an ExportedProgram has them already.
-    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.targets`). `iree_flags`: more
-    flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode that it is in: call
-    `.eval()` first. Buffers that the program writes are state of the loaded package. An existing package at `path` is
-    replaced.
+    `target`: what to compile for; None is this machine's device (see `flambeau.runtime.devices.targets`).
+    `iree_flags`: more flags for IREE's compiler. Nothing is differentiated, and a module is exported in the mode
+    that it is in: call `.eval()` first. Buffers that the program writes are state of the loaded package. An existing
+    package at `path` is replaced.
 
     CompilationError, naming op, user line and reason, for what cannot be compiled. ValueError for an unknown backend or
     target, FileExistsError if something else is at `path`.
     """
-    from flambeau.runtime.iree_compiler import compile_module
-    from flambeau.runtime.iree_session import choose_driver, estimate_seconds
+    from flambeau.runtime.devices.targets import find_target
+    from flambeau.runtime.iree.compiler import compile_module
+    from flambeau.runtime.iree.session import choose_driver, estimate_seconds
     from flambeau.runtime.package import refuse_other, write_package
-    from flambeau.runtime.targets import find_target
 
     record = lookup_backend(backend) if isinstance(backend, str) else backend
     chosen = find_target(record, target)
@@ -172,17 +173,17 @@ def _refuse_host_ops(module: ir.Module) -> None:
     with module.context:
         for function in fn.functions(module):
             for op in fn.operations(fn.entry_block(function)):
-                called = host_functions.callee(op)
+                called = host.callee(op)
                 if called is not None:
                     place = file_location(op.location)
-                    target = ir.StringAttr(called.operation.attributes[host_functions.TARGET]).value
-                    reason = f"{host_functions.reason(called)}; a package has no PyTorch to leave it to"
+                    target = ir.StringAttr(called.operation.attributes[host.TARGET]).value
+                    reason = f"{host.reason(called)}; a package has no PyTorch to leave it to"
                     raise UnsupportedGraphError(target, place[:2] if place else None, reason)
 
 
 def _add_self_check(module: ir.Module) -> None:
     """Add functions by which a loader tells that the device is the one that was compiled for."""
-    from flambeau.runtime.self_check import MODULE
+    from flambeau.runtime.iree.self_check import MODULE
 
     with module.context:
         checks = ir.Module.parse(MODULE)

@@ -16,11 +16,11 @@ from torch import fx
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.signature import CapturedGraph
+from flambeau.frontend.capture.records import CapturedGraph
 from flambeau.runtime.backends import Backend
 
 if TYPE_CHECKING:  # loads IREE
-    from flambeau.runtime.iree_compiler import Artefact
+    from flambeau.runtime.iree.compiler import Artefact
 
 __all__ = ["Journal", "Stage", "collect_journals", "opened_journal"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from flambeau.frontend.force_eager import forced_ops
-from flambeau.pipelines.partition import Partition
-from flambeau.pipelines.partitioners import PARTITIONERS, partitioner_name
+from flambeau.frontend.forced_ops import forced_ops
+from flambeau.pipelines.partitioning.partition import Partition
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS, partitioner_name
 from flambeau.pipelines.registry import PipelineError, load_passes, parse_pipeline, pass_text, unknown_choice
 from flambeau.runtime.artefact_cache import cache_max_bytes
 
@@ -23,8 +23,8 @@ class Options:
 
     fallback: what happens to a graph that cannot be compiled: run it in eager, counted and warned about, or raise.
     partitioner: which forward values are saved for the backward: "min-cut", "save-all", a name given to
-        `flambeau.pipelines.partitioners.register_partitioner`, a function as that takes it, or pipeline text in place
-        of the pass `partition`.
+        `flambeau.pipelines.partitioning.partitioners.register_partitioner`, a function as that takes it, or
+        pipeline text in place of the pass `partition`.
     activation_memory_budget: from 1, where "min-cut" computes cheap ops again, to 0, where it does so with all it can.
     dump: a folder; the IR of each graph is written there after every pass, as `<graph>/<NN>_<pass>.mlir`.
     pipeline: pipeline text that takes the place of the backend's own lowering.

@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.frontend.options import Options
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.errors import source_line
 from flambeau.pipelines.lower_to_torch.torch_builder import REFUSALS, RULES
-from flambeau.pipelines.partitioners import PARTITIONERS
-from flambeau.pipelines.pipelines import STAGES, stage_passes
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
 from flambeau.pipelines.registry import PASSES
+from flambeau.pipelines.stages import STAGES, stage_passes
 from flambeau.runtime.artefact_cache import ArtefactCache, Miss, digest, open_cache
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.counters import counters
-from flambeau.runtime.environment import compiler_parts
-from flambeau.runtime.iree_compiler import Artefact
+from flambeau.runtime.devices.environment import compiler_parts
+from flambeau.runtime.iree.compiler import Artefact
 
 # Options that change nothing of the program.
 _IRRELEVANT = ("dump", "cache_dir", "freezing")

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau.dialects.bindings import ir, passmanager
-from flambeau.pipelines.errors import PassError, UnsupportedOpError
+from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.walk import operations
+from flambeau.pipelines.errors import PassError
 from flambeau.pipelines.registry import (
     Pass,
     PipelineError,
@@ -21,7 +23,6 @@ from flambeau.pipelines.registry import (
     single_passes,
     unknown_choice,
 )
-from flambeau.pipelines.walk import operations
 
 __all__ = ["Printing", "run_pipeline", "split_reproducer", "write_reproducer"]
 

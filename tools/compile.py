@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flambeau.pipelines.pipelines import PIPELINES, STAGES, named_pipeline, stage_passes
+from flambeau.pipelines.stages import PIPELINES, STAGES, named_pipeline, stage_passes
 from flambeau.runtime.backends import Backend, list_backends, lookup_backend
 
 if TYPE_CHECKING:
     from flambeau.dialects.bindings import ir
-    from flambeau.runtime.iree_compiler import Artefact
+    from flambeau.runtime.iree.compiler import Artefact
 
 __all__ = ["ToolError", "compile_file", "main", "read_module", "reported", "run_passes"]
 
@@ -98,9 +98,9 @@ def compile_file(
     iree_flags: Sequence[str] = (),
 ) -> "Artefact":
     """Compile the module in a file; the artefact says what is in it. `pipeline` None: the usual passes."""
-    from flambeau.runtime.iree_compiler import compile_module
-    from flambeau.runtime.reflection import describe
-    from flambeau.runtime.targets import find_target
+    from flambeau.runtime.devices.targets import find_target
+    from flambeau.runtime.iree.compiler import compile_module
+    from flambeau.runtime.iree.reflection import describe
 
     chosen = find_target(backend, target)
     with read_module(path) as module:

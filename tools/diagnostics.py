@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.errors import file_location
+from flambeau.dialects.errors import file_location
 
 _BUFFER = "-"  # what MLIR calls a text that it was given as a string
 

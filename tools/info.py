@@ -24,11 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flambeau.runtime import cuda, vulkan
 from flambeau.runtime.artefact_cache import ArtefactCache, Entry, Miss, open_cache
 from flambeau.runtime.backends import Backend, list_backends, lookup_backend
-from flambeau.runtime.devices import available_devices, find_device, target_flags, why_absent
-from flambeau.runtime.environment import CPU_FEATURES, cpu_features, cpu_name, package_version
+from flambeau.runtime.devices import available_devices, cuda, find_device, target_flags, vulkan, why_absent
+from flambeau.runtime.devices.environment import CPU_FEATURES, cpu_features, cpu_name, package_version
 from flambeau.runtime.errors import BackendNotAvailableError
 
 _REPORT_WIDTH = 120  # characters, where the text goes to a file
@@ -37,7 +36,7 @@ _CHECK = """
 import sys
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.self_check import check_device
+from flambeau.runtime.iree.self_check import check_device
 backend = lookup_backend(sys.argv[1])
 check_device(backend, find_device(backend))
 """

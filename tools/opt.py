@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flambeau.pipelines.pipelines import PIPELINES, named_pipeline
+from flambeau.pipelines.stages import PIPELINES, named_pipeline
 
 if TYPE_CHECKING:
     from flambeau.dialects.bindings import ir
@@ -401,7 +401,7 @@ def _process_part(
 def _report(error: "PassError", *, quiet: bool) -> None:
     """Hand the failure of a Python pass to the diagnostic handler, where MLIR's own already are."""
     from flambeau.dialects.bindings import ir
-    from flambeau.pipelines.errors import UnsupportedOpError
+    from flambeau.dialects.errors import UnsupportedOpError
 
     cause = error.__cause__
     if not isinstance(cause, ir.MLIRError) and error.location:
@@ -448,7 +448,7 @@ def _asm(module: "ir.Module", args: argparse.Namespace) -> bytes:
     import io
 
     if args.pretty:
-        from flambeau.pipelines.pretty import pretty
+        from flambeau.tools.pretty import pretty
 
         return pretty(module).encode()
     if args.emit_bytecode:

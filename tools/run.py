@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flambeau.pipelines.pipelines import stage_passes
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import list_backends, lookup_backend
 from flambeau.tools import arrays
 from flambeau.tools.compile import ToolError, compile_file, find_backend, read_module, reported, run_passes
 
 if TYPE_CHECKING:
-    from flambeau.runtime.iree_compiler import Artefact
+    from flambeau.runtime.iree.compiler import Artefact
 
 # The debug stages that a file can be brought to and interpreted at, with the passes that lead there.
 STAGES = {"imported": "", "functional": stage_passes("functional")}
@@ -120,7 +120,7 @@ def _function(args: argparse.Namespace) -> Function:
 
 def _of_package(path: Path, name: str | None, device: str | None) -> Function:
     from flambeau.runtime.package import read_signature
-    from flambeau.runtime.standalone import Model
+    from flambeau.runtime.package.standalone import Model
 
     signature = read_signature(path)
     _choose(name, [signature["function"]])
@@ -139,9 +139,9 @@ def _of_package(path: Path, name: str | None, device: str | None) -> Function:
 
 
 def _of_artefact(path: Path, name: str | None) -> Function:
-    from flambeau.runtime.environment import cpu_features
-    from flambeau.runtime.iree_compiler import Artefact, Attempt
-    from flambeau.runtime.reflection import read_description
+    from flambeau.runtime.devices.environment import cpu_features
+    from flambeau.runtime.iree.compiler import Artefact, Attempt
+    from flambeau.runtime.iree.reflection import read_description
 
     vmfb = path.read_bytes()
     description = read_description(vmfb)
@@ -156,8 +156,8 @@ def _of_artefact(path: Path, name: str | None) -> Function:
 
 def _compiled(artefact: "Artefact", backend: str, name: str | None) -> Function:
     """A function of an artefact on this machine's device."""
-    from flambeau.runtime.executable import ResultSpec
-    from flambeau.runtime.iree_session import load
+    from flambeau.runtime.iree.executable import ResultSpec
+    from flambeau.runtime.iree.session import load
     from flambeau.tools.tensors import from_torch, to_torch, torch_dtype
 
     chosen = _choose(name, list(artefact.functions))
@@ -174,9 +174,9 @@ def _compiled(artefact: "Artefact", backend: str, name: str | None) -> Function:
 
 def _interpreted(path: str, passes: str, name: str | None) -> Function:
     """A function of an MLIR file through the reference interpreter; new values of written arguments come last."""
+    from flambeau.dialects import functions as fn
     from flambeau.dialects.dialect import RefType
-    from flambeau.frontend.execution import functions_by_name, interpret
-    from flambeau.pipelines import functions as fn
+    from flambeau.frontend.calling.execution import functions_by_name, interpret
     from flambeau.tools.tensors import from_torch, to_torch
 
     with read_module(path) as module:

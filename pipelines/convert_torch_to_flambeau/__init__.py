@@ -3,8 +3,8 @@
 
 from dataclasses import dataclass
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.convert_torch_to_flambeau.function import convert_function
 from flambeau.pipelines.registry import register_pass
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Calls of ATen overloads in the torch dialect -> our ops: what dialects/aten_importer.py asks a source for.
+"""Calls of ATen overloads in the torch dialect -> our ops: what dialects/aten/importer.py asks a source for.
 
 Arguments are converted already: tensors and dynamic sizes are values, everything else are Python values.
 """
@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_importer import AtenImporter, Size
+from flambeau.dialects.aten.importer import AtenImporter, Size
 from flambeau.dialects.bindings import ir, torch_op_classes
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.types import DYNAMIC, is_bool, is_tensor, shape_of

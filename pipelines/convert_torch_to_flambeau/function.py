@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.equal_sizes import SizeOrigins
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, is_tensor, shape_of
-from flambeau.pipelines import functions as fn
 from flambeau.pipelines.convert_torch_to_flambeau import python_ops
 from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter, overload_name
 from flambeau.pipelines.convert_torch_to_flambeau.torch_types import (
@@ -20,7 +21,6 @@ from flambeau.pipelines.convert_torch_to_flambeau.torch_types import (
     is_place,
     is_torch_tensor,
 )
-from flambeau.pipelines.errors import UnsupportedOpError
 
 # Ops that say something about sizes of arguments; see `_named_sizes`.
 _DESCRIBED = ("torch.symbolic_int", "torch.bind_symbolic_shape")

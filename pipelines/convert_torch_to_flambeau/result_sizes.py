@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_importer import Size
+from flambeau.dialects.aten.importer import Size
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import shape_of
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Rules for overloads that only torch dialect files hold, or that need more than dialects/aten_rules.py can know."""
+"""Rules for overloads that only torch dialect files hold, or that need more than dialects/aten/rules.py can know."""
 
 import math
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
-from flambeau.dialects import aten_rules
 from flambeau.dialects import build as b
-from flambeau.dialects.aten_rules import Rule, ranged
+from flambeau.dialects.aten import rules
+from flambeau.dialects.aten.rules import Rule, ranged
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float, shape_of
@@ -15,7 +15,7 @@ from flambeau.dialects.types import is_float, shape_of
 if TYPE_CHECKING:
     from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter
 
-RULES: ChainMap[str, Rule] = ChainMap({}, aten_rules.RULES)
+RULES: ChainMap[str, Rule] = ChainMap({}, rules.RULES)
 imports = registers(RULES, "import rules")
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.walk import operations
+from flambeau.dialects import functions as fn
+from flambeau.dialects.walk import operations
 
 KERNEL = "flambeau.kernel"
 

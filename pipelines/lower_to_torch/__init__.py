@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.dialects.types import is_complex, is_tensor
-from flambeau.pipelines import control_flow
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.errors import UnsupportedOpError
-from flambeau.pipelines.fills import is_uniform_constant
+from flambeau.pipelines.analysis.fills import is_uniform_constant
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
-from flambeau.pipelines.lower_to_torch.choice import lower_choice
+from flambeau.pipelines.lower_to_torch.branches import lower_choice
 from flambeau.pipelines.lower_to_torch.dispatches import is_dispatch, lower_dispatch
 from flambeau.pipelines.registry import register_pass
 
@@ -61,11 +61,11 @@ class LowerToTorch:
     keep_facts: bool = False
 
     def run(self, module: ir.Module) -> None:
-        branches = control_flow.all_branches(module)
+        branches = choice.all_branches(module)
         for function in fn.functions(module):
             if function.name.value not in branches:
                 lower_function(function, keep_facts=self.keep_facts)
-        control_flow.erase_choices(module)
+        choice.erase_choices(module)
 
 
 def lower_function(function: Any, *, keep_facts: bool) -> None:
@@ -145,7 +145,7 @@ def why_not_lowered(op: ir.Operation) -> str | None:
     """Why an op cannot be lowered, or None if it can."""
     if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC or is_dispatch(op):
         return None
-    chosen = control_flow.branches(op)
+    chosen = choice.branches(op)
     if chosen is not None:
         inside = [o for function in chosen for o in fn.operations(fn.entry_block(function))[:-1]]
         reasons = ((o.name, why_not_lowered(o)) for o in inside)
@@ -177,7 +177,7 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
     reason = why_not_lowered(op)
     if reason is not None:
         raise UnsupportedOpError(op, reason)
-    chosen = control_flow.branches(op)
+    chosen = choice.branches(op)
     if chosen is not None:
         lower_choice(op, chosen, values, lower_op)
         return

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.ops.index import index_position
 from flambeau.dialects.types import dtype_name, is_bool, shape_of
-from flambeau.pipelines.fills import fill_value
+from flambeau.pipelines.analysis.fills import fill_value
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 

@@ -11,11 +11,11 @@ from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_complex, shape_of, tensor_type
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.fills import fill_value
+from flambeau.pipelines.analysis.fills import fill_value
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 

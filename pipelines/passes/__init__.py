@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The passes over IR: one file per pass."""
+"""One file per pass, named as the pass."""

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.errors import UnsupportedOpError
+from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.pipelines.kernels.executable import Interface, interface, make_call, make_executable
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.kernel_op import Kernel, kernels

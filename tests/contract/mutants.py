@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import made_by_autodiff
 from flambeau.dialects.opdef import OPS
-from flambeau.frontend import autograd, execution, wrapper
-from flambeau.frontend.autograd import Differentiable
-from flambeau.frontend.wrapper import CompiledGraph
-from flambeau.pipelines import autodiff
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.errors import made_by_autodiff
+from flambeau.frontend.calling import autograd, execution, wrapper
+from flambeau.frontend.calling.autograd import Differentiable
+from flambeau.frontend.calling.wrapper import CompiledGraph
+from flambeau.pipelines.passes import autodiff
 from tests.contract.page import PAGE, mutants_on, with_mutants
 from tests.contract.record import run
 

@@ -12,10 +12,10 @@ import torch
 
 import flambeau
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.frontend import execution
-from flambeau.frontend.facts import Signature
-from flambeau.pipelines import functions as fn
+from flambeau.frontend.calling import execution
+from flambeau.frontend.calling.signature import Signature
 
 RUNGS = ("functional", "partitioned", "cpu")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.frontend.shared_memory import meet, place_of
-from flambeau.pipelines import functions as fn
+from flambeau.dialects import functions as fn
+from flambeau.frontend.capture.shared_memory import meet, place_of
 from tests.contract.conftest import State
 from tests.contract.rungs import counted, interpreted, parsed, stages, strict
 from tests.oracle import Make, assert_like_eager, close, leaf, numbers, of_leaf, plain

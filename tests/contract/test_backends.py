@@ -21,10 +21,10 @@ from torch._dynamo.exc import BackendCompilerFailed
 import flambeau
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
+from flambeau.dialects.walk import operations
 from flambeau.frontend import dynamo_backends
 from flambeau.frontend.compile import compile_graph
 from flambeau.frontend.options import read_options
-from flambeau.pipelines.walk import operations
 from flambeau.runtime import backends, interpreter
 from flambeau.runtime.errors import BackendNotAvailableError
 from flambeau.tools.opt import main as flambeau_opt

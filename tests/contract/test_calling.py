@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from flambeau.pipelines.walk import operations
+from flambeau.dialects.walk import operations
 from tests.contract.rungs import RUNGS, counted, parsed, signatures, stages, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, plain
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import flambeau
-from flambeau.pipelines import partitioners
-from flambeau.pipelines.joint import Joint
+from flambeau.pipelines.partitioning import partitioners
+from flambeau.pipelines.partitioning.joint import Joint
 from tests.contract.rungs import differentiated, gradients, op_names, signatures, stages, strict
 from tests.oracle import close, leaf, numbers, weights_like
 

@@ -13,17 +13,18 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import flambeau
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.frontend.capture import capture
-from flambeau.frontend.exported import capture_exported_program
-from flambeau.frontend.facts import read_signature
-from flambeau.frontend.importer import import_graph
-from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.pipelines import functions as fn
+from flambeau.dialects.errors import file_location, made_by_autodiff
+from flambeau.frontend.calling.signature import read_signature
+from flambeau.frontend.capture.dynamo import capture
+from flambeau.frontend.capture.exported_program import capture_exported_program
+from flambeau.frontend.capture.records import UnsupportedGraphError
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
-from flambeau.pipelines.errors import file_location, made_by_autodiff
-from flambeau.pipelines.pipelines import stage_passes
-from flambeau.runtime import artefact_cache, environment, interpreter
+from flambeau.pipelines.stages import stage_passes
+from flambeau.runtime import artefact_cache, interpreter
+from flambeau.runtime.devices import environment
 from tests.contract.conftest import State
 from tests.contract.rungs import counted, differentiated, gradients, parsed, stages, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, plain, weights_like

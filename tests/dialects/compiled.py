@@ -9,12 +9,12 @@ import torch
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import Lowering
-from flambeau.pipelines.decompose import Decompose
 from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.pipelines.passes.decompose import Decompose
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 from tests.dialects.sample import Sample, add_function
 
 Case = tuple[Sample, bool]  # a sample, and whether its dims are dynamic

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.autodiff import differentiate
-from flambeau.pipelines.functionalize import Functionalize
+from flambeau.pipelines.passes.autodiff import differentiate
+from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
 from tests.dialects.sample import Sample, single
 

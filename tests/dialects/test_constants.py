@@ -12,8 +12,8 @@ from flambeau.pipelines.lower_to_torch import LowerToTorch
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 
 
 @pytest.fixture(autouse=True)

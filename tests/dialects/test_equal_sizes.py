@@ -7,9 +7,9 @@ import pytest
 
 from flambeau.dialects import build as b
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.equal_sizes import SizeOrigins
-from flambeau.pipelines import functions as fn
 
 Make = Callable[[ir.Value, ir.Value, ir.Value], ir.Value]
 """From x and y, of sizes [?, 4], and a 4x4 matrix."""

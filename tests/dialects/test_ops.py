@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import is_float
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.autodiff import differentiate
-from flambeau.pipelines.decompose import Decompose
+from flambeau.pipelines.passes.autodiff import differentiate
+from flambeau.pipelines.passes.decompose import Decompose
 from flambeau.runtime import interpreter
 from tests.dialects.compiled import CompiledFamily, can_be_compiled
 from tests.dialects.sample import Sample, as_float64, call_arguments, flat, single

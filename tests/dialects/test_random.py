@@ -8,15 +8,15 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir, passmanager
-from flambeau.pipelines.functionalize import Functionalize
 from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
-from flambeau.runtime.evaluators.random import threefry2x32
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.interpreter.evaluators.random import threefry2x32
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 from tests.dialects.sample import Sample, add_function, single
 
 # Random123's known answers for threefry2x32 with 20 rounds: key, counter, result.

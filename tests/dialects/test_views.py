@@ -13,14 +13,14 @@ from flambeau.dialects import create_context
 from flambeau.dialects.bindings import func, ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import element_type, shape_of, tensor_type
-from flambeau.pipelines.decompose import Decompose
-from flambeau.pipelines.functionalize import Functionalize
 from flambeau.pipelines.lower_to_torch import LowerToTorch
+from flambeau.pipelines.passes.decompose import Decompose
+from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 
 # One step of a chain: the view in PyTorch, and the op on a value.
 Step = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[ir.Value], ir.Value]]

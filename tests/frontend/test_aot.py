@@ -12,8 +12,8 @@ from torch import nn
 import flambeau
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
+from flambeau.dialects.walk import operations
 from flambeau.frontend.aot import AotBackend, FunctionCompiler
-from flambeau.pipelines.walk import operations
 from flambeau.runtime import interpreter
 from tests.oracle import assert_like_eager, close
 

@@ -20,12 +20,13 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 import flambeau
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines.pipelines import stage_passes
 from flambeau.pipelines.registry import PASSES
-from flambeau.runtime import backends, devices, iree_compiler
+from flambeau.pipelines.stages import stage_passes
+from flambeau.runtime import backends, devices
 from flambeau.runtime.errors import BackendNotAvailableError, CompileError, UnknownBackendError
+from flambeau.runtime.iree import compiler
 from flambeau.tools.opt import main as flambeau_opt
 from tests.oracle import close
 
@@ -142,7 +143,7 @@ def test_missing_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
     def no_device(*_: Any, **__: Any) -> Any:
         raise BackendNotAvailableError("no CUDA device; there are: local")
 
-    monkeypatch.setattr("flambeau.runtime.iree_session.find_device", no_device, raising=False)
+    monkeypatch.setattr("flambeau.runtime.iree.session.find_device", no_device, raising=False)
     monkeypatch.setattr(devices, "find_device", no_device)
     with pytest.raises(BackendCompilerFailed, match="no CUDA device; there are: local"):
         flambeau.compile(double, backend="cpu")(torch.ones(3))
@@ -253,7 +254,7 @@ def test_a_crash_of_the_compiler_is_an_exception(monkeypatch: pytest.MonkeyPatch
     crashing = tmp_path / "iree-compile"
     crashing.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crashing.chmod(0o755)
-    monkeypatch.setattr(iree_compiler, "_compiler", lambda: str(crashing))
+    monkeypatch.setattr(compiler, "_compiler", lambda: str(crashing))
     x = torch.ones(3)
     with pytest.raises(BackendCompilerFailed, match="SIGSEGV") as caught:
         flambeau.compile(double, options=STRICT)(x)
@@ -335,7 +336,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_registry")
 def test_register_a_backend_function() -> None:
-    from flambeau.frontend.execution import interpret
+    from flambeau.frontend.calling.execution import interpret
 
     seen: list[str] = []
 

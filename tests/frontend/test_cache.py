@@ -21,15 +21,17 @@ from torch import fx
 
 import flambeau
 from flambeau.dialects import create_context
-from flambeau.frontend.capture import capture_dynamo_graph
-from flambeau.frontend.importer import import_graph
+from flambeau.frontend.capture.dynamo import capture_dynamo_graph
+from flambeau.frontend.importing.importer import import_graph
 from flambeau.frontend.options import read_options
 from flambeau.frontend.program_cache import place_in_cache
 from flambeau.pipelines import registry
 from flambeau.pipelines.lower_to_torch import torch_builder
-from flambeau.runtime import artefact_cache, environment, iree_compiler, self_check
+from flambeau.runtime import artefact_cache
 from flambeau.runtime.artefact_cache import ArtefactCache, CacheWarning
 from flambeau.runtime.backends import Backend, lookup_backend
+from flambeau.runtime.devices import environment
+from flambeau.runtime.iree import compiler, self_check
 
 STRICT = {"fallback": "error"}
 
@@ -88,7 +90,7 @@ def test_second_compilation_runs_neither_passes_nor_compiler(
     native = flambeau.counters["ops.native"]
     assert hits_and_misses() == (0, 1) and native > 0
     monkeypatch.setattr("flambeau.frontend.compile.run_pipeline", pytest.fail)
-    monkeypatch.setattr(iree_compiler, "_run", pytest.fail)
+    monkeypatch.setattr(compiler, "_run", pytest.fail)
     second = step()
     assert hits_and_misses() == (1, 1)
     assert flambeau.counters["ops.native"] == 2 * native
@@ -251,7 +253,7 @@ def test_folder_that_vanishes(folder: Path) -> None:
 SCRIPT = """
 import os, sys, warnings
 import torch, flambeau
-from flambeau.runtime import environment
+from flambeau.runtime.devices import environment
 environment.source_digest = lambda: "sources"  # they may be worked on meanwhile
 {before}
 warnings.simplefilter("error")

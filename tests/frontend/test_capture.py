@@ -13,8 +13,8 @@ from torch import fx, nn
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.checkpoint import checkpoint
 
-from flambeau.frontend.capture import capture, capture_dynamo_graph
-from flambeau.frontend.signature import (
+from flambeau.frontend.capture.dynamo import capture, capture_dynamo_graph
+from flambeau.frontend.capture.records import (
     NODE_RECORD,
     CapturedGraph,
     NodeRecord,

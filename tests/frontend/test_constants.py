@@ -7,7 +7,7 @@ import torch
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import element_type, tensor_type
-from flambeau.frontend.importer import dense
+from flambeau.frontend.importing.importer import dense
 from flambeau.runtime.interpreter import dense_to_tensor
 
 TENSORS = {

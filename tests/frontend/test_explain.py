@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import flambeau
-from flambeau.frontend.picture import readable_bytes
+from flambeau.frontend.explaining.picture import readable_bytes
 
 
 class Block(nn.Module):

@@ -19,7 +19,7 @@ from torch.export import Dim
 
 import flambeau
 from flambeau.runtime import devices
-from flambeau.runtime.standalone import Model
+from flambeau.runtime.package.standalone import Model
 from tests.models.transformers import GPT2, VOCABULARY
 
 needs_vulkan = pytest.mark.skipif(

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import flambeau
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines.lower_to_torch.torch_builder import RULES
-from flambeau.runtime import environment
+from flambeau.runtime.devices import environment
 from tests.oracle import Make, assert_as_accurate, close, tensors_in, weights_like
 from tests.sweeps import databases
 from tests.sweeps.table import read_table

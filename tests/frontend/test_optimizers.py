@@ -18,7 +18,7 @@ from torch.testing._internal import common_methods_invocations as databases
 from torch.utils import _pytree as pytree
 
 import flambeau
-from flambeau.frontend.foreach import foreach
+from flambeau.frontend.capture.foreach import foreach
 from tests.oracle import numbers
 
 assert_equal = partial(assert_close, rtol=0, atol=0, equal_nan=True)

@@ -15,11 +15,11 @@ import flambeau
 from flambeau.dialects import build as b
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import func, ir
-from flambeau.pipelines.autodiff import Autodiff
-from flambeau.pipelines.joint import Joint
-from flambeau.pipelines.memory_budget import knapsack
-from flambeau.pipelines.partition import Partition
-from flambeau.pipelines.partitioners import PARTITIONERS
+from flambeau.pipelines.partitioning.joint import Joint
+from flambeau.pipelines.partitioning.memory_budget import knapsack
+from flambeau.pipelines.partitioning.partition import Partition
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
+from flambeau.pipelines.passes.autodiff import Autodiff
 from tests.oracle import leaf
 
 STRICT = {"fallback": "error"}

@@ -15,7 +15,7 @@ from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
 import flambeau
-from flambeau.frontend.freezing import Frozen
+from flambeau.frontend.calling.freezing import Frozen
 from flambeau.runtime import devices
 from flambeau.runtime.resident import ResidentTensor
 

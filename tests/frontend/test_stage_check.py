@@ -15,10 +15,10 @@ from torch import nn
 
 import flambeau
 from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.frontend.compile import CompilationError, FlambeauWarning
-from flambeau.pipelines import functions as fn
-from flambeau.pipelines import pipelines
+from flambeau.pipelines import stages
 from flambeau.pipelines.registry import PASSES, register_pass
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend
@@ -54,9 +54,9 @@ def break_pass(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]
                 run(module)
 
         names.append(Broken.name)
-        passes = list(pipelines.STAGES[stage])
+        passes = list(stages.STAGES[stage])
         passes.insert(passes.index(behind) + 1, Broken.name)
-        monkeypatch.setitem(pipelines.STAGES, stage, tuple(passes))
+        monkeypatch.setitem(stages.STAGES, stage, tuple(passes))
 
     yield insert
     for name in names:

@@ -9,13 +9,13 @@ import torch
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import dtype_name, is_tensor
-from flambeau.pipelines import functions as fn
+from flambeau.dialects import functions as fn
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
+from flambeau.runtime.iree.compiler import compile_module
 
 Build = Callable[..., Any]  # values of the kernel's operands -> one value or several
 

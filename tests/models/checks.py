@@ -14,11 +14,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import flambeau
-from flambeau.frontend.execution import bytecode
+from flambeau.frontend.calling.execution import bytecode
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.errors import BackendNotAvailableError
-from flambeau.runtime.iree_compiler import compile_module
+from flambeau.runtime.iree.compiler import compile_module
 from tests.models.model import Batch, Model, Noise
 from tests.oracle import assert_as_accurate, weights_like
 

@@ -11,10 +11,11 @@ import pytest
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.errors import UnsupportedOpError, source_line
+from flambeau.dialects.walk import operations
 from flambeau.pipelines.driver import Printing, run_pipeline, split_reproducer
-from flambeau.pipelines.errors import PassError, UnsupportedOpError, source_line
+from flambeau.pipelines.errors import PassError
 from flambeau.pipelines.registry import PASSES, PipelineError, register_pass
-from flambeau.pipelines.walk import operations
 
 TEXT = """
 func.func @f(%a: f32) -> (f32, f32) {

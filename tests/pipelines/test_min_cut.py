@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.pipelines.min_cut import NoCutError, Vertex, minimum_cut
+from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_cut
 
 
 @st.composite

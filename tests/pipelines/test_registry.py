@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.pipelines import PIPELINES, named_pipeline
 from flambeau.pipelines.registry import (
     PASSES,
     PipelineError,
@@ -23,6 +22,7 @@ from flambeau.pipelines.registry import (
     register_pass,
     single_passes,
 )
+from flambeau.pipelines.stages import PIPELINES, named_pipeline
 
 LIT = Path(__file__).parent.parent.parent / "lit_tests" / "pipelines"
 

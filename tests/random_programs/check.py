@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import fx
 
+from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.frontend.compile import CompilationError, compile_graph
 from flambeau.frontend.options import Options
-from flambeau.frontend.signature import UnsupportedGraphError
-from flambeau.pipelines.errors import PassError, UnsupportedOpError
+from flambeau.pipelines.errors import PassError
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.counters import counters
 from flambeau.runtime.errors import CompileError

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from flambeau.frontend.shared_memory import meet, place_of
+from flambeau.frontend.capture.shared_memory import meet, place_of
 from tests.oracle import AFTERWARDS
 from tests.random_programs import statements as lines
 from tests.random_programs.program import DEFINITIONS, IMPORTS, Leaf, Program, Statement, in_mode

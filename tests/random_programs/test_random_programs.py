@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import torch
 
-from flambeau.pipelines.partitioners import PARTITIONERS
+from flambeau.pipelines.partitioning.partitioners import PARTITIONERS
 from tests.random_programs import campaign, check
 from tests.random_programs.campaign import Outcome, run_programs, shrunk
 from tests.random_programs.generate import generate

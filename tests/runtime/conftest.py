@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from flambeau.runtime.backends import lookup_backend
-from flambeau.runtime.executable import Executable
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable
+from flambeau.runtime.iree.session import load
 
 Build = Callable[..., Executable]
 

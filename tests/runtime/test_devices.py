@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from flambeau.runtime import cuda, devices, vulkan
+from flambeau.runtime import devices
 from flambeau.runtime.backends import Backend, lookup_backend
+from flambeau.runtime.devices import cuda, vulkan
 from flambeau.runtime.errors import BackendNotAvailableError
 
 

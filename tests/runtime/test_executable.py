@@ -15,9 +15,9 @@ import torch
 from flambeau.runtime import devices
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.errors import ExecutionError, LoadError
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import choose_driver, estimate_seconds, load
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
+from flambeau.runtime.iree.session import choose_driver, estimate_seconds, load
 
 Build = Callable[..., Executable]
 
@@ -384,9 +384,9 @@ def test_a_result_that_outlives_the_device_harms_nothing(driver: str) -> None:
 import gc, torch
 from flambeau.runtime import devices
 from flambeau.runtime.backends import lookup_backend
-from flambeau.runtime.executable import ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree.executable import ResultSpec
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.session import load
 cpu = lookup_backend("cpu")
 executable = load(compile_module({NEGATE!r}, cpu), cpu, driver={driver!r})
 (result,) = executable.function("main", [ResultSpec(torch.float32)])([torch.ones(100, 100)])

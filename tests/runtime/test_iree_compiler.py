@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from flambeau.runtime import cuda, devices, iree_compiler, vulkan
+from flambeau.runtime import devices
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.counters import counters
+from flambeau.runtime.devices import cuda, vulkan
 from flambeau.runtime.errors import CompileError
-from flambeau.runtime.iree_compiler import DATA_TILING, LADDERS, Rung, compile_module
+from flambeau.runtime.iree import compiler
+from flambeau.runtime.iree.compiler import DATA_TILING, LADDERS, Rung, compile_module
 
 MATMUL = """
 func.func @main(%a: !torch.vtensor<[?,16],f32>, %b: !torch.vtensor<[16,32],f32>) -> !torch.vtensor<[?,32],f32> {
@@ -39,7 +41,7 @@ def _fake_compiler(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -
     path = folder / "iree-compile"
     path.write_text(f"#!/bin/bash\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(iree_compiler, "_compiler", lambda: str(path))
+    monkeypatch.setattr(compiler, "_compiler", lambda: str(path))
 
 
 def test_artefact() -> None:

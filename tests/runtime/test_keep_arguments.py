@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from flambeau.runtime.errors import CompileError
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.keep_arguments import keep_arguments
+from flambeau.runtime.iree.executable import Executable, ResultSpec
+from flambeau.runtime.iree.keep_arguments import keep_arguments
 
 T, ROWS, R = "!torch.vtensor<[100,8],f32>", "!torch.vtensor<[20],si64>", "!torch.vtensor<[20,8],f32>"
 INDICES, B = "!torch.vtensor<[20,8],si64>", "tensor<100x8xf32>"

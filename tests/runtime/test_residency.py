@@ -15,13 +15,14 @@ import torch
 
 from flambeau.dialects import create_context
 from flambeau.dialects.bindings import ir
-from flambeau.runtime import buffers, devices, interpreter
+from flambeau.runtime import devices, interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.counters import counters
 from flambeau.runtime.errors import ExecutionError
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree import buffers
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
+from flambeau.runtime.iree.session import load
 from flambeau.runtime.resident import ResidentTensor
 
 Build = Callable[..., Executable]
@@ -192,9 +193,9 @@ def test_what_still_stays_at_exit_harms_nothing() -> None:
     code = f"""
 import torch
 from flambeau.runtime.backends import lookup_backend
-from flambeau.runtime.executable import ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree.executable import ResultSpec
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.session import load
 vulkan = lookup_backend("vulkan")
 executable = load(compile_module({MODULE!r}, vulkan), vulkan)
 kept, other = executable.function("negate", [ResultSpec(torch.float32, stays=True)] * 2)([torch.ones(4, 8)])

@@ -13,12 +13,14 @@ from weakref import WeakValueDictionary
 import pytest
 import torch
 
-from flambeau.runtime import devices, self_check, vulkan
+from flambeau.runtime import devices
 from flambeau.runtime.backends import lookup_backend
+from flambeau.runtime.devices import vulkan
 from flambeau.runtime.errors import BackendNotAvailableError
-from flambeau.runtime.executable import Executable, ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree import self_check
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
+from flambeau.runtime.iree.session import load
 
 Build = Callable[..., Executable]
 
@@ -117,9 +119,9 @@ def test_a_result_that_lives_at_exit_harms_nothing() -> None:
     code = f"""
 import torch
 from flambeau.runtime.backends import lookup_backend
-from flambeau.runtime.executable import ResultSpec
-from flambeau.runtime.iree_compiler import compile_module
-from flambeau.runtime.iree_session import load
+from flambeau.runtime.iree.executable import ResultSpec
+from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.session import load
 vulkan = lookup_backend("vulkan")
 executable = load(compile_module({_function("tanh")!r}, vulkan), vulkan)
 (result,) = executable.function("tanh", [ResultSpec(torch.float32)])([torch.ones(7, 300)])

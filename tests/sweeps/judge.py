@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 import flambeau
+from flambeau.dialects.calls import host
 from flambeau.frontend.journal import Journal, collect_journals
-from flambeau.pipelines import host_functions
 from tests.oracle import FLOOR, KINDS, Make, Observation, assert_as_accurate, compare, observe
 from tests.sweeps.cells import FAILURES, Cell, Outcome, Result
 from tests.sweeps.databases import UNINITIALISED, NoSample, Subject, load
@@ -426,7 +426,7 @@ def _on_host(journals: Sequence[Journal]) -> str:
     for stage in (stage for journal in journals for stage in journal.stages if stage.name == "split"):
         module = stage.module()
         with module.context:
-            found.update((f"{op.name}: {op.reason}"[:200], None) for op in host_functions.ops_on_host(module))
+            found.update((f"{op.name}: {op.reason}"[:200], None) for op in host.ops_on_host(module))
     return "; ".join(found)
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.errors import UnsupportedOpError
+from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.walk import operations
 from flambeau.pipelines.registry import register_pass
-from flambeau.pipelines.walk import operations
 
 
 @register_pass

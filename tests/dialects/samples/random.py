@@ -3,7 +3,7 @@
 
 import torch
 
-from flambeau.runtime.evaluators.random import threefry2x32
+from flambeau.runtime.interpreter.evaluators.random import threefry2x32
 from tests.dialects.sample import Sample
 
 

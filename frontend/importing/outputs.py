@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the imported function returns, and the facts about aliasing and layout that the wrapper reads from the IR.
+
+An output that shares memory with an input is described as a view of that argument. Outputs that share memory with each
+other, or that eager returns with gaps or overlaps, are described as views of the one that is all of that memory, or of
+one more result, their base.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from flambeau.dialects import build as b
+from flambeau.dialects import functions as fn
+from flambeau.dialects.bindings import ir
+from flambeau.frontend.capture.records import (
+    NODE_RECORD,
+    OutputRecord,
+    TensorRecord,
+    UnsupportedGraphError,
+    user_location,
+    written_nodes,
+)
+from flambeau.frontend.importing import symbols
+
+if TYPE_CHECKING:
+    from flambeau.frontend.importing.importer import Importer
+
+
+def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
+    """The returned values and their facts: one per output that is no constant and not repeated, then the
+    bases."""
+    values: list[ir.Value] = []
+    facts: list[fn.Attributes] = []
+    outputs = importer.captured.outputs
+    needs_base = _storages_that_need_a_base(outputs)
+    bases: dict[int, list[int]] = {}  # storage -> results that are views of its base
+    for position, (argument, record) in enumerate(zip(node.args[0], outputs, strict=True)):  # type: ignore[arg-type]
+        if record.kind in ("constant", "repeated"):
+            continue
+        fact: fn.Attributes = {"flambeau.output": fn.integer(position)}
+        if isinstance(record.value, torch.SymFloat | torch.SymBool):
+            raise UnsupportedGraphError("output", None, "a float or bool that depends on data is no size")
+        if record.kind == "symint":
+            values.append(b.as_index(importer.size(record.value)))
+            facts.append(fact)
+            continue
+        tensor = record.tensor
+        assert tensor is not None
+        if tensor.requires_grad:
+            fact["autograd.requires_grad"] = ir.UnitAttr.get()
+        if record.saved:
+            fact["autograd.saved"] = ir.UnitAttr.get()
+        if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
+            fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
+        if record.viewed_again:
+            fact["autograd.hidden"] = fact["autograd.viewed_again"] = ir.UnitAttr.get()
+        if tensor.one_of_several:
+            fact["autograd.one_of_several"] = ir.UnitAttr.get()
+        shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
+        if shared and _through_user_function(argument, tensor.storage):
+            reason = "a custom autograd.Function returns memory that it was given, under another history"
+            raise UnsupportedGraphError("output", user_location(argument), reason)
+        if record.is_input is not None:
+            fact["flambeau.is_argument"] = fn.integer(record.is_input)
+        elif record.shares_input:
+            viewed = _viewed_input(importer, argument, record)
+            owner = importer.captured.inputs[viewed].tensor
+            assert owner is not None
+            fact["flambeau.view_of_argument"] = fn.integer(viewed)
+            fact["flambeau.view"] = _view(tensor, owner)
+            if not tensor.is_view and tensor.requires_grad:
+                reason = "it shares memory with an input, has a history, and is no view of it to autograd"
+                raise UnsupportedGraphError("output", user_location(argument), reason)
+            if not tensor.is_view:
+                fact["autograd.detached"] = ir.UnitAttr.get()  # x.detach(), x.data
+                if tensor.uncounted:
+                    fact["autograd.uncounted"] = ir.UnitAttr.get()
+        elif tensor.storage in needs_base:
+            bases.setdefault(tensor.storage, []).append(len(values))
+        else:
+            fact |= layout(tensor)
+        values.append(importer.value(argument))
+        facts.append(fact)
+    for storage, views in bases.items():
+        root, owner = importer.root(storage)
+        if not is_dense(owner):
+            raise UnsupportedGraphError(
+                "output", None, "its memory has gaps or overlaps in the tensor that owns it"
+            )
+        tensors = {position: _record_of(outputs, facts[position]) for position in views}
+        base = _output_that_is_whole(tensors, owner)
+        if base is not None:
+            facts[base] |= layout(tensors[base])
+        else:
+            base = len(values)
+            values.append(importer.value(root))
+            facts.append({"flambeau.base": ir.UnitAttr.get()})
+            for name in ("autograd.requires_grad", "autograd.saved"):
+                if any(name in facts[position] for position in views):
+                    facts[base][name] = ir.UnitAttr.get()
+            facts[base] |= layout(owner)
+        for position, tensor in tensors.items():
+            if position != base:
+                facts[position]["flambeau.view_of_result"] = fn.integer(base)
+                facts[position]["flambeau.view"] = _view(tensor, owner)
+    _refuse_unknown_places(importer, facts)
+    return values, facts
+
+
+def _refuse_unknown_places(importer: "Importer", facts: list[fn.Attributes]) -> None:
+    """UnsupportedGraphError if where an output lies in memory depends on more than the sizes of the inputs."""
+    known: set[Any] = set()
+    for given in importer.captured.inputs:
+        sizes = given.value.shape if isinstance(given.value, torch.Tensor) else (given.value,)
+        known.update(e for e in map(symbols.expression, sizes) if e.is_Symbol)
+    for fact in facts:
+        if "flambeau.view" not in fact and "flambeau.strides" not in fact:
+            continue
+        tensor = _record_of(importer.captured.outputs, fact) if "flambeau.output" in fact else None
+        place = () if tensor is None else (*tensor.shape, *tensor.stride, tensor.storage_offset)
+        unknown = set().union(*(symbols.expression(e).free_symbols for e in place)) - known
+        if unknown:
+            reason = f"where it lies in memory depends on data ({', '.join(sorted(map(str, unknown)))})"
+            raise UnsupportedGraphError("output", None, reason)
+
+
+def _viewed_input(importer: "Importer", node: fx.Node, record: OutputRecord) -> int:
+    """Which input an output shares memory with; of several that do so, the one that it came from."""
+    if len(record.shares_input) == 1:
+        return record.shares_input[0]
+    assert record.tensor is not None
+    while node.op == "call_function":
+        sources = [*written_nodes(node), *node.all_input_nodes]
+        node = next(a for a in sources if _has_storage(a, record.tensor.storage))
+    placeholders = (n for n in node.graph.nodes if n.op == "placeholder")
+    return next(i for i, placeholder in enumerate(placeholders) if placeholder is node)
+
+
+def _through_user_function(node: fx.Node, storage: int) -> bool:
+    """Whether a tensor came to its storage through a custom autograd.Function that was given this storage."""
+    while node.op == "call_function":
+        source = next((a for a in node.all_input_nodes if _has_storage(a, storage)), None)
+        if source is None:
+            return False
+        if node.target is torch.ops.higher_order.autograd_function_apply:
+            return True
+        node = source
+    return False
+
+
+def _has_storage(node: fx.Node, storage: int) -> bool:
+    return any(t is not None and t.storage == storage for t in node.meta[NODE_RECORD].results)
+
+
+def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> TensorRecord:
+    tensor = outputs[int(ir.IntegerAttr(fact["flambeau.output"]).value)].tensor
+    assert tensor is not None
+    return tensor
+
+
+def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord) -> int | None:
+    """Of outputs that share memory, by result: one that is all of it and no view, so the others are views of it.
+
+    It may have another shape than the owner (`x.t().flatten()` copies, and is no view of its copy).
+    """
+    requires_grad = any(tensor.requires_grad for tensor in tensors.values())
+    for position, tensor in tensors.items():
+        if (
+            not tensor.is_view
+            and tensor.requires_grad == requires_grad
+            and tensor.dtype == owner.dtype
+            and is_dense(tensor)
+            and _extent(tensor) == _extent(owner)
+        ):
+            return position
+    return None
+
+
+def _extent(tensor: TensorRecord) -> tuple[Any, Any]:
+    """Where the tensor begins in its memory, and how many elements it has."""
+    return symbols.expression(tensor.storage_offset), symbols.expression(math.prod(tensor.shape))
+
+
+def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:
+    found: set[int] = set()
+    seen: set[int] = set()
+    for record in outputs:
+        if record.tensor is None or record.shares_input or record.is_input is not None:
+            continue
+        if record.tensor.storage in seen or not is_dense(record.tensor):
+            found.add(record.tensor.storage)
+        seen.add(record.tensor.storage)
+    return found
+
+
+def _view(tensor: TensorRecord, owner: TensorRecord) -> ir.DictAttr:
+    """Sizes, strides and offset (relative to the owner's), in elements: numbers or expressions of symbols."""
+    if tensor.dtype != owner.dtype:
+        raise UnsupportedGraphError("output", None, f"a {tensor.dtype} view of a {owner.dtype} tensor")
+    offset = tensor.storage_offset - owner.storage_offset
+    return ir.DictAttr.get(
+        {
+            "sizes": symbols.expression_array(tensor.shape),
+            "strides": symbols.expression_array(tensor.stride),
+            "offset": symbols.expression_array([offset])[0],
+        }
+    )
+
+
+def layout(tensor: TensorRecord) -> fn.Attributes:
+    """`flambeau.strides`, if eager's result is not plainly contiguous."""
+    expected: Any = 1
+    contiguous = True
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
+        contiguous = contiguous and symbols.expression(stride) == symbols.expression(expected)
+        expected = expected * (size if symbols.hint(size) > 0 else 1)
+    return {} if contiguous else {"flambeau.strides": symbols.expression_array(tensor.stride)}
+
+
+def is_dense(tensor: TensorRecord) -> bool:
+    """Whether the elements fill their memory without gaps or overlaps, in some order of the dims."""
+    if any(symbols.hint(size) == 0 for size in tensor.shape):
+        return True
+    dims = [
+        (symbols.hint(stride), symbols.hint(size))
+        for size, stride in zip(tensor.shape, tensor.stride, strict=True)
+        if symbols.hint(size) != 1
+    ]
+    expected = 1
+    for stride, size in sorted(dims):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
