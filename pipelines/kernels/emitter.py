@@ -213,13 +213,11 @@ class Emitter:
         )
 
     def gather(
-        self, tensor: ir.Value, place: IndexLike, stride: IndexLike, lanes: int, mask: ir.Value | None
+        self, tensor: ir.Value, place: IndexLike, offsets: ir.Value, mask: ir.Value | None
     ) -> ir.Value:
-        """`lanes` elements that lie `stride` apart."""
-        element = tensor.type.element_type
-        offsets = self.line(self.index(0), stride, lanes)
-        bits = vector_type(lanes, ir.IntegerType.get_signless(1))
-        mask = mask if mask is not None else self.number(1, bits)
+        """The elements that lie at `offsets` from a place; where the mask is off, 0 for floats and 1 for integers."""
+        element, lanes = tensor.type.element_type, offsets.type.shape[0]
+        mask = mask if mask is not None else self.number(1, vector_type(lanes, ir.IntegerType.get_signless(1)))
         rest = self.number(0 if isinstance(element, ir.FloatType) else 1, vector_type(lanes, element))
         operands = [tensor, self.index(place), offsets, mask, rest]
         return self.value("vector.gather", operands, vector_type(lanes, element))

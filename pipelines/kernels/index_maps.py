@@ -138,6 +138,8 @@ def _divide(place: Index, size: Polynomial, sizes: Sequence[Polynomial]) -> tupl
     if divisor is None:
         return _divide_unknown(place, size, sizes)
     outer, inner, reach = START, START, 0
+    if any(number >= len(sizes) for number in place.loops):
+        raise NotCovered("a view joins dims that are looked up")
     for number, coefficient in place.terms:
         factor, count = coefficient.static, sizes[number].static
         if factor is not None and factor % divisor == 0:
@@ -164,6 +166,8 @@ def _divide_unknown(
 ) -> tuple[Index, Index]:
     """The same where the size is not known: the loops that run over exactly that dim are the remainder."""
     outer, inner = START, START
+    if any(number >= len(sizes) for number in place.loops):
+        raise NotCovered("a view joins dims that are looked up")
     for number, coefficient in place.terms:
         if coefficient.static == 1 and sizes[number] == size:
             inner = inner + Index.loop(number)

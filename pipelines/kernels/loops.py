@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from flambeau.dialects.bindings import ir
-from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, flat_type, storage
+from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, flat_type, storage, vector_type
 from flambeau.pipelines.kernels.index_maps import START, Index, NotCovered
 from flambeau.pipelines.kernels.plan import (
     Choose,
@@ -25,10 +25,12 @@ from flambeau.pipelines.kernels.plan import (
     Node,
     Plan,
     Position,
+    Random,
     Reduce,
     Store,
 )
 from flambeau.pipelines.kernels.polynomial import Polynomial, product
+from flambeau.pipelines.kernels.random_words import random_word
 from flambeau.pipelines.kernels.reductions import Accumulator, accumulator
 from flambeau.pipelines.kernels.scalar_values import apply_scalar_form, from_storage, index_to_number, to_storage
 from flambeau.pipelines.kernels.schedule import Schedule, cost
@@ -357,7 +359,12 @@ class KernelLoops:
     def _place(self, index: Index) -> IndexLike:
         total = self.e.polynomial(index.constant)
         for number, coefficient in index.terms:
-            if number in self._variables:
+            if number in self.plan.looked_up:
+                if not self._is_spread(number):
+                    found = self.plan.looked_up[number]
+                    at = self._inside(self._scalar(found.node), found.size)
+                    total = self.e.add(total, self.e.mul(at, self.e.polynomial(coefficient)))
+            elif number in self._variables:
                 step = self.e.mul(self._variables[number], self.e.polynomial(coefficient))
                 total = self.e.add(total, step)
         return total
@@ -389,6 +396,8 @@ class KernelLoops:
             return self.e.constant(_splat(node))
         if isinstance(node, Position):
             return index_to_number(self.e, self.e.index(self._place(node.index)), node.type)
+        if isinstance(node, Random):
+            return random_word(self.e, node.word, node.bits, *[self._scalar(a) for a in node.arguments])
         if isinstance(node, Reduce):
             raise NotCovered("a reduction is needed before it is computed")
         return apply_scalar_form(node, [self._scalar(a) for a in node.arguments])
@@ -411,7 +420,7 @@ class KernelLoops:
         if node in self._buffers:
             return self.e.read(self._buffers[node], self._place_in_row(), width, mask)
         if isinstance(node, Load):
-            return from_storage(self.e, self._load(node, width, mask), node.type)
+            return from_storage(self.e, self._load(node, lanes), node.type)
         if isinstance(node, Position):
             assert self._innermost is not None
             first = self.e.index(self._place(node.index))
@@ -419,6 +428,9 @@ class KernelLoops:
             return index_to_number(self.e, self.e.line(first, step, width), node.type)
         if isinstance(node, Reduce):
             raise NotCovered("a reduction is needed before it is computed")
+        if isinstance(node, Random):
+            words = [self._vector(a, lanes) for a in node.arguments]
+            return random_word(self.e, node.word, node.bits, *words)
         if isinstance(node, Choose):
             assert node.guard is not None
             chosen = [self._vector(a, lanes) for a in node.arguments]
@@ -459,24 +471,51 @@ class KernelLoops:
         second = self.e.compare("slt" if guard.inside else "sge", place, high)
         return self.e.value("arith.andi" if guard.inside else "arith.ori", [first, second], first.type)
 
-    def _load(self, node: Load, width: int, mask: ir.Value | None) -> ir.Value:
+    def _load(self, node: Load, lanes: Lanes) -> ir.Value:
+        """The elements of a load along the innermost loop."""
         assert self._innermost is not None
         tensor = self._inputs[node.operand]
         assert tensor is not None
+        mask, width = lanes.mask[0] if lanes.mask else None, self.schedule.vector
         for guard in node.guards:
             holding = self._holding(guard)
             mask = holding if mask is None else self.e.value("arith.andi", [mask, holding], mask.type)
         step = node.place.coefficient(self._innermost.number)
+        spread = [(n, c) for n, c in node.place.terms if self._is_spread(n)]
         place = self._place(node.place)
-        if not step:
-            return self._load_one(tensor, place, node, width)
-        if step.static == 1:
+        if step.static == 1 and not spread:
             return self.e.read(tensor, place, width, mask)
-        return self.e.gather(tensor, place, self.e.polynomial(step), width, mask)
+        offsets = self.e.line(self.e.index(0), self.e.polynomial(step), width)
+        for number, coefficient in spread:
+            index = self._looked_up_vector(number, lanes)
+            stride = self.e.broadcast(self.e.index(self.e.polynomial(coefficient)), width)
+            far = self.e.value("arith.muli", [index, stride], index.type)
+            offsets = self.e.value("arith.addi", [offsets, far], offsets.type)
+        return self.e.gather(tensor, place, offsets, mask)
 
-    def _load_one(self, tensor: ir.Value, place: IndexLike, node: Load, width: int) -> ir.Value:
-        """A load of one element that only its guards spread along the innermost loop."""
-        raise NotCovered("a guarded load of one element")
+    def _is_spread(self, number: int) -> bool:
+        """Whether a looked-up index differs along the innermost loop."""
+        found = self.plan.looked_up.get(number)
+        return bool(found and self._innermost and self._innermost.number in found.node.loops)
+
+    def _looked_up_vector(self, number: int, lanes: Lanes) -> ir.Value:
+        found = self.plan.looked_up[number]
+        return self._inside(self._vector(found.node, lanes), found.size)
+
+    def _inside(self, found: ir.Value, size: Polynomial) -> ir.Value:
+        """What was looked up as an index that lies in [0, size), so that nothing outside is read; -1 is the last."""
+        vector = isinstance(found.type, ir.VectorType)
+        index = ir.IndexType.get()
+        type_ = vector_type(found.type.shape[0], index) if vector else index
+        place = self.e.value("arith.index_cast", [found], type_)
+        count = self.e.index(self.e.polynomial(size))
+        last, zero = self.e.index(self.e.sub(self.e.polynomial(size), 1)), self.e.index(0)
+        if vector:
+            count, last, zero = (self.e.broadcast(v, type_.shape[0]) for v in (count, last, zero))
+        wrapped = self.e.value("arith.addi", [place, count], type_)
+        place = self.e.value("arith.select", [self.e.compare("slt", place, zero), wrapped, place], type_)
+        place = self.e.value("arith.maxsi", [place, zero], type_)
+        return self.e.value("arith.minsi", [place, last], type_)
 
     def _prepare(self, roots: Sequence[Node], inner: Loop) -> None:
         """Compute what does not depend on the innermost loop before it begins, and spread it over vectors."""
@@ -489,7 +528,7 @@ class KernelLoops:
             if inner.number not in node.loops:
                 self._vector(node, Lanes(0))
                 return
-            for argument in node.arguments:
+            for argument in (*node.arguments, *self.plan.indices_of(node)):
                 visit(argument)
 
         for root in roots:
@@ -547,7 +586,7 @@ def _values_to_keep(plan: Plan, innermost: Loop | None) -> dict[Node, int]:
                 left -= bytes_
                 return
         first.setdefault(node, stage)
-        for argument in node.arguments:
+        for argument in (*node.arguments, *plan.indices_of(node)):
             visit(argument, stage)
 
     for stage in range(max((r.level for r in plan.reductions), default=0) + 1):
@@ -569,6 +608,7 @@ def polynomial_symbols(plan: Plan) -> list[int]:
     indices += [guard.index for guard in guards]
     polynomials: list[Polynomial] = [loop.size for loop in plan.loops]
     polynomials += [p for guard in guards for p in (guard.low, guard.high)]
+    polynomials += [found.size for found in plan.looked_up.values()]
     for index in indices:
         polynomials += [index.constant, *(c for _, c in index.terms)]
     for polynomial in polynomials:

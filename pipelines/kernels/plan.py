@@ -90,6 +90,14 @@ class Apply(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Random(Node):
+    """The top `bits` bits of word number `word`; arguments: the two words of the key, the draw, the position."""
+
+    word: int = 0
+    bits: int = 32
+
+
+@dataclass(frozen=True, eq=False)
 class Reduce(Node):
     """A reduction of its argument over all reduced loops: `kind` is sum, prod, amax or amin; a mean is a sum."""
 
@@ -116,13 +124,25 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class LookedUp:
+    """An index that is a value: `node`, in [0, size), or from -size on, counted from the end."""
+
+    node: Node
+    size: Polynomial
+
+
+FIRST_LOOKED_UP = 1000  # the numbers of looked-up indices in index maps begin here, behind all loops
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A kernel's iteration space, outer loops first, and what is stored. `shapes` are those of operands and results."""
+    """A kernel's iteration space, outer loops first, what is stored, and the looked-up indices by number."""
 
     loops: tuple[Loop, ...]
     stores: tuple[Store, ...]
     reductions: tuple[Reduce, ...]
     symbols: Symbols = field(repr=False)
+    looked_up: dict[int, LookedUp] = field(default_factory=dict)
 
     @property
     def parallel(self) -> list[Loop]:
@@ -139,7 +159,7 @@ class Plan:
 
         def visit(node: Node) -> None:
             if id(node) not in found:
-                for argument in node.arguments:
+                for argument in (*node.arguments, *self.indices_of(node)):
                     visit(argument)
                 found[id(node)] = node
 
@@ -147,12 +167,20 @@ class Plan:
             visit(store.node)
         return list(found.values())
 
+    def indices_of(self, node: Node) -> list[Node]:
+        """The values that say where a node looks."""
+        if not isinstance(node, Load):
+            return []
+        indices = [node.place, *(guard.index for guard in node.guards)]
+        numbers = sorted({n for index in indices for n in index.loops if n in self.looked_up})
+        return [self.looked_up[n].node for n in numbers]
+
     @property
     def loads(self) -> list[Load]:
         return [node for node in self.nodes if isinstance(node, Load)]
 
 
-REDUCTIONS = {"sum": "sum", "mean": "sum", "prod": "prod", "amax": "amax", "amin": "amin", "any": "any", "all": "all"}
+REDUCTIONS = {"sum": "sum", "mean": "sum", "prod": "prod", "amax": "amax", "amin": "amin"}
 _SAME = ("flambeau.clone", "autograd.detach", "autograd.checkpoint")
 _LARGEST_KERNEL = 400  # nodes; views at many places multiply what is computed
 
@@ -183,6 +211,7 @@ class _Builder:
         self._symbols = symbols
         self._memo: dict[tuple[ir.Value, tuple[Index, ...], tuple[Guard, ...]], Node] = {}
         self._guards: tuple[Guard, ...] = ()
+        self._looked_up: dict[int, LookedUp] = {}
         self._reductions: dict[ir.Value, tuple[tuple[Index, ...], Reduce]] = {}
         reducing = [op for op in operations if _reduction(op) is not None]
         self._main = reducing[0].operands[0] if reducing else max(
@@ -232,7 +261,7 @@ class _Builder:
             place = linear(index, self._symbols.shape(value))
             stores.append(Store(number, self._node(value, tuple(index)), place))
         reductions = tuple(node for _, node in self._reductions.values())
-        return Plan(tuple(self.loops), tuple(stores), reductions, self._symbols)
+        return Plan(tuple(self.loops), tuple(stores), reductions, self._symbols, self._looked_up)
 
     def _index_of_root(self, value: ir.Value) -> list[Index]:
         """Where a result lies in the iteration space: over all of it, or over its parallel loops."""
@@ -256,11 +285,11 @@ class _Builder:
     def _make(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
         if value in self._operands:
             place = linear(index, self._symbols.shape(value))
-            loops = place.loops.union(*(guard.index.loops for guard in self._guards))
+            indices = [place, *(guard.index for guard in self._guards)]
             return Load(
                 value.type.element_type,
-                loops,
-                0,
+                frozenset().union(*(self._loops_of(index) for index in indices)),
+                max(self._level_of(index) for index in indices),
                 operand=self._operands[value],
                 place=place,
                 guards=self._guards,
@@ -270,6 +299,8 @@ class _Builder:
             return self._node(op.operands[0], index)
         if op.name in _VIEWS:
             return self._node(op.operands[0], tuple(_VIEWS[op.name](self, op.opview, index)))
+        if op.name == "flambeau.random_bits":
+            return _random_bits(self, op.opview, index, list(op.results).index(value))
         if op.name in _LEAVES:
             return _LEAVES[op.name](self, op.opview, index)
         if _reduction(op) is not None:
@@ -278,12 +309,30 @@ class _Builder:
             return self._apply(op, index)
         raise NotCovered(f"{op.name} has no loop form")
 
+    def look_up(self, value: ir.Value, index: tuple[Index, ...], size: Polynomial) -> Index:
+        """The index into a dim of `size` places that a tensor of indices holds at `index`."""
+        node = self._node(value, index)
+        for number, found in self._looked_up.items():
+            if found.node is node and found.size == size:
+                return Index.loop(number)
+        number = FIRST_LOOKED_UP + len(self._looked_up)
+        self._looked_up[number] = LookedUp(node, size)
+        return Index.loop(number)
+
+    def _loops_of(self, index: Index) -> frozenset[int]:
+        """The loops that an index depends on, itself or by what it looks up."""
+        found = [self._looked_up[n].node.loops if n in self._looked_up else {n} for n in index.loops]
+        return frozenset().union(*found)
+
+    def _level_of(self, index: Index) -> int:
+        return max((self._looked_up[n].node.level for n in index.loops if n in self._looked_up), default=0)
+
     def choose(self, guard: Guard, inside: "Look", outside: "Look | Node") -> Node:
         """What one value is where the guard holds, and another one elsewhere."""
         first = self._guarded(guard, inside)
         other = replace(guard, inside=not guard.inside)
         second = outside if isinstance(outside, Node) else self._guarded(other, outside)
-        loops = first.loops | second.loops | guard.index.loops
+        loops = first.loops | second.loops | self._loops_of(guard.index)
         return Choose(first.type, loops, max(first.level, second.level), (first, second), guard=guard)
 
     def choose_all(self, guards: Sequence[Guard], inside: "Look", outside: Node) -> Node:
@@ -295,7 +344,7 @@ class _Builder:
         node = self._node(*inside)
         self._guards = before
         for guard in guards:
-            loops = node.loops | outside.loops | guard.index.loops
+            loops = node.loops | outside.loops | self._loops_of(guard.index)
             node = Choose(node.type, loops, node.level, (node, outside), guard=guard)
         return node
 
@@ -509,7 +558,39 @@ def _fill(value: float | int | bool, element: ir.Type) -> ir.Attribute:
     return ir.DenseElementsAttr.get_splat(type_, b.element_attribute(value, element))
 
 
+def _gather(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The element at the position that the index says."""
+    size = builder._symbols.shape(op.x)[op.dim]
+    return builder._node(op.x, _at(index, op.dim, builder.look_up(op.index, index, size)))
+
+
+def _index(builder: _Builder, op: Any, index: tuple[Index, ...]) -> Node:
+    """The elements at several looked-up indices, whose dims stand where the first of them was, or in front."""
+    dims, sizes = list(op.dims), builder._symbols.shape(op.x)
+    rank = op.indices[0].type.rank
+    start = dims[0] if dims == list(range(dims[0], dims[0] + len(dims))) else 0
+    at = index[start : start + rank]
+    rest = iter([*index[:start], *index[start + rank :]])
+    found = dict(zip(dims, op.indices, strict=True))
+    place = [
+        builder.look_up(found[d], at, sizes[d]) if d in found else next(rest) for d in range(len(sizes))
+    ]
+    return builder._node(op.x, tuple(place))
+
+
+def _random_bits(builder: _Builder, op: Any, index: tuple[Index, ...], word: int) -> Node:
+    i32 = ir.IntegerType.get_signless(32)
+    place = linear(index, builder._symbols.shape(op.word0))
+    keys = [builder._node(op.seed, (START + n,)) for n in (0, 1)]
+    position = Position(i32, builder._loops_of(place), 0, index=place)
+    arguments = (*keys, builder._node(op.offset, ()), position)
+    loops = frozenset().union(*(a.loops for a in arguments))
+    return Random(i32, loops, max(a.level for a in arguments), arguments, word=word, bits=op.bits)
+
+
 _LEAVES = {
+    "flambeau.gather": _gather,
+    "flambeau.index": _index,
     "flambeau.cat": _cat,
     "flambeau.constant_pad_nd": _pad,
     "flambeau.slice_scatter": _slice_scatter,
