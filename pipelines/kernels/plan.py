@@ -25,6 +25,7 @@ from flambeau.pipelines.kernels.index_maps import (
 )
 from flambeau.pipelines.kernels.polynomial import ONE, ZERO, Polynomial, product
 from flambeau.pipelines.kernels.symbols import Symbols
+from flambeau.pipelines.scalar_forms import has_scalar_form
 
 # --- What is computed --------------------------------------------------------------------------------------------
 
@@ -305,7 +306,7 @@ class _Builder:
             return _LEAVES[op.name](self, op.opview, index)
         if _reduction(op) is not None:
             return self._reduce(op, index)
-        if op.name in OPS and OPS[op.name].elementwise and len(op.results) == 1:
+        if op.name in OPS and OPS[op.name].elementwise and has_scalar_form(op) and len(op.results) == 1:
             return self._apply(op, index)
         raise NotCovered(f"{op.name} has no loop form")
 

@@ -8,6 +8,7 @@ from flambeau.dialects.types import is_bool
 from flambeau.pipelines.kernels.emitter import Emitter, signless, vector_type
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.plan import Apply, Node
+from flambeau.pipelines.scalar_forms import scalar_form
 
 
 def _like(value: ir.Value, element: ir.Type) -> ir.Type:
@@ -45,7 +46,6 @@ def index_to_number(e: Emitter, index: ir.Value, type_: ir.Type) -> ir.Value:
 
 def apply_scalar_form(node: Node, values: Sequence[ir.Value]) -> ir.Value:
     """The value of an elementwise op, by the table of scalar forms."""
-    from flambeau.pipelines.kernels.scalar_forms import scalar_form
-
     assert isinstance(node, Apply)
-    return scalar_form(node.op, list(values))
+    value: ir.Value = scalar_form(node.op, values)
+    return value
