@@ -136,7 +136,10 @@ FORMS = {
     "bias gradient": Form([_MATRIX], lambda g: b.sum(g, [0]), lambda g: g.sum(0), lambda: [_matrix()]),
     "sum of all": Form([_MATRIX], lambda g: b.sum(g, []), lambda g: g.sum(), lambda: [_matrix()]),
     "narrow bias gradient": Form(
-        ["tensor<65536x32xf32>"], lambda g: b.sum(g, [0]), lambda g: g.sum(0), lambda: [torch.randn(65536, 32)]
+        ["tensor<65536x32xf32>"],
+        lambda g: b.sum(g, [0]),
+        lambda g: g.sum(0),
+        lambda: [torch.randn(65536, 32)],
     ),
     "softmax of short rows": Form(
         ["tensor<65536x10xf32>"],
@@ -203,7 +206,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in args.names or FORMS:
         times, error = measure(FORMS[name], args.threads, args.rounds, inductor=not args.no_inductor)
         ratios = [t / times[0] for t in times[1:]]
-        shown = [*(f"{t:8.3f}" for t in times), *([] if len(times) > 2 else [" " * 8]), *(f"{r:8.2f}" for r in ratios)]
+        shown = [
+            *(f"{t:8.3f}" for t in times),
+            *([] if len(times) > 2 else [" " * 8]),
+            *(f"{r:8.2f}" for r in ratios),
+        ]
         print(f"{name:32} {' '.join(shown)}   {error:.1e}", flush=True)
 
 

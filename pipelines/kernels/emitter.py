@@ -119,12 +119,12 @@ class Emitter:
 
     def div(self, a: IndexLike, b: IndexLike) -> IndexLike:
         if isinstance(b, int) and (b == 1 or isinstance(a, int)):
-            return a if b == 1 else a // b  # type: ignore[operator]
+            return a if b == 1 else a // b
         return self._binary("arith.divui", a, b)
 
     def mod(self, a: IndexLike, b: IndexLike) -> IndexLike:
         if isinstance(b, int) and (b == 1 or isinstance(a, int)):
-            return 0 if b == 1 else a % b  # type: ignore[operator]
+            return 0 if b == 1 else a % b
         return self._binary("arith.remui", a, b)
 
     def ceildiv(self, a: IndexLike, b: IndexLike) -> IndexLike:
@@ -198,10 +198,8 @@ class Emitter:
             buffer = self.value("flow.dispatch.tie_shape", [buffer, *dynamic], buffer.type)
         return buffer, dynamic
 
-    def read(
-        self, tensor: ir.Value, place: IndexLike, lanes: int, mask: ir.Value | None = None
-    ) -> ir.Value:
-        """`lanes` neighbouring elements; where the mask is off, 0 for floats and 1 for integers, which may be divisors."""
+    def read(self, tensor: ir.Value, place: IndexLike, lanes: int, mask: ir.Value | None = None) -> ir.Value:
+        """`lanes` neighbouring elements; where the mask is off, 0.0, or 1 for integers, which may be divisors."""
         element = tensor.type.element_type
         pad = self.number(0 if isinstance(element, ir.FloatType) else 1, element)
         masks = [] if mask is None else [mask]
@@ -217,7 +215,9 @@ class Emitter:
     ) -> ir.Value:
         """The elements that lie at `offsets` from a place; where the mask is off, 0 for floats and 1 for integers."""
         element, lanes = tensor.type.element_type, offsets.type.shape[0]
-        mask = mask if mask is not None else self.number(1, vector_type(lanes, ir.IntegerType.get_signless(1)))
+        mask = (
+            mask if mask is not None else self.number(1, vector_type(lanes, ir.IntegerType.get_signless(1)))
+        )
         rest = self.number(0 if isinstance(element, ir.FloatType) else 1, vector_type(lanes, element))
         operands = [tensor, self.index(place), offsets, mask, rest]
         return self.value("vector.gather", operands, vector_type(lanes, element))
@@ -334,5 +334,3 @@ def _slice(
         "static_sizes": ir.DenseI64ArrayAttr.get([size if isinstance(size, int) else _DYNAMIC_SIZE]),
         "static_strides": ir.DenseI64ArrayAttr.get([1]),
     }
-
-

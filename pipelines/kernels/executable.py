@@ -264,4 +264,3 @@ def _create(
     return ir.Operation.create(
         name, operands=list(operands), results=list(results), attributes=attributes, regions=regions
     )
-

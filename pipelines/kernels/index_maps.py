@@ -91,10 +91,8 @@ def reshape(
     return result
 
 
-def _groups(
-    a: Sequence[Polynomial], b: Sequence[Polynomial]
-) -> list[tuple[list[int], list[int]]]:
-    """The dims of two shapes of as many elements in the smallest groups of equal products; dims of size 1 are left out."""
+def _groups(a: Sequence[Polynomial], b: Sequence[Polynomial]) -> list[tuple[list[int], list[int]]]:
+    """The dims of two shapes in the smallest groups of equal products; dims of size 1 are left out."""
     groups = []
     rest_a = [i for i, s in enumerate(a) if s.static != 1]
     rest_b = [i for i, s in enumerate(b) if s.static != 1]
@@ -121,9 +119,7 @@ def _shortest(
     return None
 
 
-def _delinearize(
-    place: Index, shape: Sequence[Polynomial], sizes: Sequence[Polynomial]
-) -> list[Index]:
+def _delinearize(place: Index, shape: Sequence[Polynomial], sizes: Sequence[Polynomial]) -> list[Index]:
     """The indices of the element at a place of a row-major tensor."""
     result = []
     for size in reversed(shape[1:]):
@@ -146,7 +142,13 @@ def _divide(place: Index, size: Polynomial, sizes: Sequence[Polynomial]) -> tupl
             outer = outer + Index.loop(number, factor // divisor)
         elif factor is not None and count is not None and 0 < factor * (count - 1) < divisor:
             inner, reach = inner + Index.loop(number, factor), reach + factor * (count - 1)
-        elif factor is not None and count and 0 < factor and divisor % factor == 0 and _splits(count, divisor // factor):
+        elif (
+            factor is not None
+            and count
+            and factor > 0
+            and divisor % factor == 0
+            and _splits(count, divisor // factor)
+        ):
             raise SplitLoop(number, divisor // factor)
         else:
             raise NotCovered("a view joins dims in a way that is not a sum of loop variables")
@@ -161,9 +163,7 @@ def _splits(count: int, inner: int) -> bool:
     return 1 < inner < count and count % inner == 0
 
 
-def _divide_unknown(
-    place: Index, size: Polynomial, sizes: Sequence[Polynomial]
-) -> tuple[Index, Index]:
+def _divide_unknown(place: Index, size: Polynomial, sizes: Sequence[Polynomial]) -> tuple[Index, Index]:
     """The same where the size is not known: the loops that run over exactly that dim are the remainder."""
     outer, inner = START, START
     if any(number >= len(sizes) for number in place.loops):
@@ -196,3 +196,9 @@ def _exact(coefficient: Polynomial, size: Polynomial) -> Polynomial | None:
             return None
         terms = terms + Polynomial(((tuple(left), factor // number),))
     return terms
+
+
+def with_gaps(index: Sequence[Index], gone: Sequence[int], rank: int) -> list[Index]:
+    """An index of a tensor that lacks dims, as one of a tensor that has them, at their beginning."""
+    rest = iter(index)
+    return [START if d in gone else next(rest) for d in range(rank)]

@@ -4,8 +4,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.dialects.bindings import ir
 from flambeau.dialects import functions as fn
+from flambeau.dialects.bindings import ir
 from flambeau.dialects.walk import operations
 
 KERNEL = "flambeau.kernel"

@@ -32,7 +32,12 @@ from flambeau.pipelines.kernels.plan import (
 from flambeau.pipelines.kernels.polynomial import Polynomial, product
 from flambeau.pipelines.kernels.random_words import random_word
 from flambeau.pipelines.kernels.reductions import Accumulator, accumulator
-from flambeau.pipelines.kernels.scalar_values import apply_scalar_form, from_storage, index_to_number, to_storage
+from flambeau.pipelines.kernels.scalar_values import (
+    apply_scalar_form,
+    from_storage,
+    index_to_number,
+    to_storage,
+)
 from flambeau.pipelines.kernels.schedule import Schedule, cost
 
 _BUFFER_BYTES = 256 * 1024  # of the stack, all kept values of a row together
@@ -169,7 +174,11 @@ class KernelLoops:
     def _known_whole(self, end: IndexLike) -> bool:
         """Whether all tiles are whole numbers of vectors."""
         size = self._innermost.size.static if self._innermost else None
-        return size is not None and size % self.schedule.vector == 0 and self.schedule.columns % self.schedule.vector == 0
+        return (
+            size is not None
+            and size % self.schedule.vector == 0
+            and self.schedule.columns % self.schedule.vector == 0
+        )
 
     def _scoped(self, body: Callable[[], None]) -> None:
         self._scopes.append(Scope())
@@ -227,7 +236,9 @@ class KernelLoops:
             vectors = lambda first, last, v: self._vectors(first, last, v, body)  # noqa: E731
             return self._blocks(size, lanes, accumulators, carried, vectors)
 
-        values = self._nest(outer, accumulators, [*(a.start(self.e, lanes) for a in accumulators), *empty], run)
+        values = self._nest(
+            outer, accumulators, [*(a.start(self.e, lanes) for a in accumulators), *empty], run
+        )
         for reduction, node, value in zip(reductions, accumulators, values, strict=False):
             total = node.across(self.e, value)
             self._scopes[-1].scalars[reduction] = self._finish(reduction, node, total)
@@ -567,7 +578,11 @@ def _values_to_keep(plan: Plan, innermost: Loop | None) -> dict[Node, int]:
     left = _BUFFER_BYTES
 
     def recomputing(node: Node, seen: set[int]) -> float:
-        if id(node) in seen or innermost.number not in node.loops or isinstance(node, Load | Constant | Position):
+        if (
+            id(node) in seen
+            or innermost.number not in node.loops
+            or isinstance(node, Load | Constant | Position)
+        ):
             return 0.0
         seen.add(id(node))
         return cost(node) + sum(recomputing(a, seen) for a in node.arguments)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Threefry-2x32 with 20 rounds, on scalars and vectors of i32: the bits of `flambeau.random_bits`.
 
-Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011): rotations of rounds 0..7, repeated, and the constant
-of the key schedule.
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011): rotations of rounds 0..7,
+repeated, and the constant of the key schedule.
 """
 
 from flambeau.dialects.bindings import ir

@@ -62,7 +62,9 @@ class Accumulator:
         unsigned = is_bool(self.source) or is_unsigned(self.source)
         return e.value("arith.extui" if unsigned else "arith.extsi", [term], type_)
 
-    def combine(self, e: Emitter, total: ir.Value, term: ir.Value, mask: tuple[ir.Value, IndexLike] | None) -> ir.Value:
+    def combine(
+        self, e: Emitter, total: ir.Value, term: ir.Value, mask: tuple[ir.Value, IndexLike] | None
+    ) -> ir.Value:
         """The accumulator with a term; where the mask is off it stays as it is."""
         new = self.merge(e, total, term)
         return new if mask is None else e.value("arith.select", [mask[0], new, total], total.type)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Scalars and vectors between memory and arithmetic: bools as bytes, positions as numbers, ops by their scalar forms."""
+"""Values between memory and arithmetic: bools as bytes, positions as numbers, ops by their scalar forms."""
 
 from collections.abc import Sequence
 

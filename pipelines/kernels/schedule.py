@@ -10,7 +10,7 @@ from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines.kernels.index_maps import NotCovered
-from flambeau.pipelines.kernels.plan import Apply, Load, Node, Plan, Reduce
+from flambeau.pipelines.kernels.plan import Apply, Load, Node, Plan, Random, Reduce
 from flambeau.pipelines.kernels.polynomial import product
 from flambeau.pipelines.kernels.target import CpuTarget
 
@@ -75,7 +75,7 @@ def _entry(name: str, attribute: ir.Attribute) -> Any:
     kind = kinds.get(name, ir.IntegerAttr)
     if not isinstance(attribute, kind):
         raise ScheduleError(f"{ATTRIBUTE}: {name!r} cannot be {attribute}")
-    return attribute.value  # type: ignore[attr-defined]
+    return attribute.value
 
 
 def _check(schedule: Schedule, plan: Plan) -> None:
@@ -83,13 +83,18 @@ def _check(schedule: Schedule, plan: Plan) -> None:
         if not condition:
             raise ScheduleError(f"{ATTRIBUTE}: {reason}")
 
-    require(schedule.form == form_of(plan), f"form {schedule.form!r} where this kernel takes {form_of(plan)!r}")
+    require(
+        schedule.form == form_of(plan), f"form {schedule.form!r} where this kernel takes {form_of(plan)!r}"
+    )
     width = schedule.vector
-    require(1 <= width <= 256 and width & (width - 1) == 0, f"vector is {width}, not a power of two up to 256")
+    require(
+        1 <= width <= 256 and width & (width - 1) == 0, f"vector is {width}, not a power of two up to 256"
+    )
     require(schedule.rows >= 1, f"rows is {schedule.rows}, which is not positive")
     require(schedule.block >= 1, f"block is {schedule.block}, which is not positive")
     require(
-        schedule.columns == 0 or (schedule.form == "columns" and schedule.columns % width == 0 < schedule.columns),
+        schedule.columns == 0
+        or (schedule.form == "columns" and schedule.columns % width == 0 < schedule.columns),
         f"columns is {schedule.columns}: 0 for all, or in form `columns` a multiple of vector ({width})",
     )
 
@@ -102,21 +107,20 @@ def form_of(plan: Plan) -> str:
 # --- The cost model -----------------------------------------------------------------------------------------------
 
 _WORK_PER_GROUP = 24_000  # in units of one addition of an element: some microseconds
-_COSTLY = 12.0  # a polynomial or a division
-_COSTS = {
-    name: _COSTLY
-    for name in (
-        *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan"),
-        *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "sigmoid", "gelu", "silu"),
-        *("pow", "pow_scalar", "remainder", "fmod", "floor_divide", "atan2", "mish", "softplus", "lgamma"),
-    )
-} | {"div": 3.0, "sqrt": 3.0, "rsqrt": 4.0, "reciprocal": 3.0}
+_COSTLY_OPS = (
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
+    "sigmoid gelu silu mish softplus elu pow pow_scalar remainder fmod floor_divide atan2 lgamma"
+)
+_COSTS = dict.fromkeys(_COSTLY_OPS.split(), 12.0) | {"div": 3.0, "sqrt": 3.0, "rsqrt": 4.0, "reciprocal": 3.0}
+_RANDOM = 50.0  # twenty rounds of integer operations
 
 
 def cost(node: Node) -> float:
     """What one element of a node costs, without its arguments."""
     if isinstance(node, Apply):
         return _COSTS.get(node.op.name.partition(".")[2], 1.0)
+    if isinstance(node, Random):
+        return _RANDOM
     return 1.0 if isinstance(node, Load | Reduce) else 0.0
 
 
@@ -162,7 +166,7 @@ def _static(loops: Any, unknown: int) -> int:
 
 
 def _vector_width(plan: Plan, inner: list[Node], target: CpuTarget) -> int:
-    """Several registers of the commonest type at once, fewer where the body is long, and no more than there are places."""
+    """Several registers at once, fewer where the body is long, and no more than the innermost loop has places."""
     widest = max((_bits(node.type) for node in inner), default=32)
     registers = 4 if sum(cost(node) for node in inner) < 24 else 2
     width = registers * target.lanes(max(32, widest))

@@ -11,7 +11,7 @@ from flambeau.pipelines.lower_to_torch import torch_builder as t
 
 def is_dispatch(op: ir.Operation) -> bool:
     """Whether an op is IREE's own and takes builtin tensors."""
-    return op.name.startswith("flow.")
+    return str(op.name).startswith("flow.")
 
 
 def lower_dispatch(op: ir.Operation, values: dict[Any, Any]) -> None:

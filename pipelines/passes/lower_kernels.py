@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.pipelines.kernels.build_plan import make_plan
 from flambeau.pipelines.kernels.executable import Interface, interface, make_call, make_executable
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.kernel_op import Kernel, kernels
-from flambeau.pipelines.kernels.plan import Plan, make_plan
+from flambeau.pipelines.kernels.plan import Plan
 from flambeau.pipelines.kernels.schedule import ATTRIBUTE, Schedule, ScheduleError, read_schedule
 from flambeau.pipelines.kernels.target import CpuTarget
 from flambeau.pipelines.passes.schedule_kernels import NOT_COVERED
@@ -68,7 +69,9 @@ class _Executables:
         wanted = f"{schedule.form}_{len(self._names)}"
         with ir.InsertionPoint.at_block_begin(self._body):
             executable = make_executable(wanted, plan, schedule, self._target, shape)
-        text = executable.get_asm(assume_verified=True).replace(f"@{wanted}", "@").replace(f'"{wanted}"', '""')
+        text = (
+            executable.get_asm(assume_verified=True).replace(f"@{wanted}", "@").replace(f'"{wanted}"', '""')
+        )
         name = self._names.setdefault(text, wanted)
         if name != wanted:
             executable.erase()

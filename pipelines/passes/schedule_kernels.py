@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 
 from flambeau.dialects.bindings import ir
+from flambeau.pipelines.kernels.build_plan import make_plan
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.kernel_op import Kernel, kernels
-from flambeau.pipelines.kernels.plan import make_plan
 from flambeau.pipelines.kernels.schedule import ATTRIBUTE, choose_schedule
 from flambeau.pipelines.kernels.target import CpuTarget
 from flambeau.pipelines.registry import register_pass
@@ -17,7 +17,10 @@ NOT_COVERED = "flambeau.not_covered"
 @register_pass
 @dataclass(frozen=True)
 class ScheduleKernels:
-    """Write `flambeau.schedule` on each kernel that has a loop form and no schedule yet; on others, why they have none."""
+    """Write `flambeau.schedule` on each kernel that has a loop form and no schedule yet.
+
+    On others `flambeau.not_covered` says why they have none.
+    """
 
     name = "schedule-kernels"
 

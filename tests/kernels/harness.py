@@ -7,15 +7,15 @@ from typing import Any
 import torch
 
 from flambeau.dialects import create_context
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import dtype_name, is_tensor
-from flambeau.dialects import functions as fn
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
-from flambeau.runtime.iree.executable import Executable, ResultSpec
 from flambeau.runtime.iree.compiler import compile_module
+from flambeau.runtime.iree.executable import Executable, ResultSpec
 
 Build = Callable[..., Any]  # values of the kernel's operands -> one value or several
 
@@ -32,7 +32,9 @@ class KernelModule:
             module = ir.Module.create()
             inputs = [ir.Type.parse(t) for t in types]
             with ir.InsertionPoint(module.body):
-                kernel = fn.create_function("kernel", inputs, [ir.Location.unknown()] * len(inputs), visibility="private")
+                kernel = fn.create_function(
+                    "kernel", inputs, [ir.Location.unknown()] * len(inputs), visibility="private"
+                )
                 kernel.operation.attributes["flambeau.kernel"] = ir.StringAttr.get("test")
                 with ir.InsertionPoint(fn.entry_block(kernel)):
                     built = build(*fn.entry_block(kernel).arguments)
@@ -51,9 +53,7 @@ class KernelModule:
                 fn.set_signature(main, [{}] * len(inputs), [{}] * len(values))
             assert module.operation.verify()
             self.text = str(module)
-            self.dtypes = [
-                getattr(torch, dtype_name(v.type)) if is_tensor(v.type) else None for v in values
-            ]
+            self.dtypes = [getattr(torch, dtype_name(v.type)) if is_tensor(v.type) else None for v in values]
 
     def _module(self) -> ir.Module:
         return ir.Module.parse(self.text)
@@ -76,7 +76,9 @@ class KernelModule:
         assert "flambeau.not_covered" not in text, text.split("flambeau.not_covered")[1][:200]
         return self.run(pipeline)
 
-    def compiled(self, pipeline: str = _LOWERING, driver: str = "local-sync") -> Callable[[Sequence[Any]], list[Any]]:
+    def compiled(
+        self, pipeline: str = _LOWERING, driver: str = "local-sync"
+    ) -> Callable[[Sequence[Any]], list[Any]]:
         backend = lookup_backend("cpu")
         executable = Executable(compile_module(self.lowered(pipeline), backend), find_device(backend, driver))
         return executable.function("main", [ResultSpec(d) for d in self.dtypes])
