@@ -89,8 +89,6 @@ class PlanBuilder:
         self._dims: dict[int, int] = {}  # loop -> dim
         index: list[Index] = []
         for dim, size in enumerate(self.symbols.shape(self._main)):
-            if size.static == 0:
-                raise NotCovered("there are no elements")
             parts = factors.get(dim, [size])
             place, stride = START, ONE
             numbers = range(len(self.loops), len(self.loops) + len(parts))
@@ -146,17 +144,10 @@ class PlanBuilder:
 
     def _make(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
         if value in self._operands:
-            place = linear(index, self.symbols.shape(value))
-            indices = [place, *(guard.index for guard in self._guards)]
-            return Load(
-                value.type.element_type,
-                frozenset().union(*(self.loops_of(index) for index in indices)),
-                max(self._level_of(index) for index in indices),
-                operand=self._operands[value],
-                place=place,
-                guards=self._guards,
-            )
+            return self._load(value, linear(index, self.symbols.shape(value)))
         op = value.owner.operation
+        if op.name == "flambeau.view" and op.operands[0] in self._operands:
+            return self._load(op.operands[0], linear(index, self.symbols.shape(value)))
         if op.name in _SAME:
             return self.node(op.operands[0], index)
         if op.name in VIEWS:
@@ -172,6 +163,18 @@ class PlanBuilder:
         if op.name in OPS and OPS[op.name].elementwise and has_scalar_form(op) and len(op.results) == 1:
             return self._apply(op, index)
         raise NotCovered(f"{op.name} has no loop form")
+
+    def _load(self, value: ir.Value, place: Index) -> Node:
+        """An element of an operand, which lies in memory in row-major order."""
+        indices = [place, *(guard.index for guard in self._guards)]
+        return Load(
+            value.type.element_type,
+            frozenset().union(*(self.loops_of(index) for index in indices)),
+            max(self._level_of(index) for index in indices),
+            operand=self._operands[value],
+            place=place,
+            guards=self._guards,
+        )
 
     def look_up(self, value: ir.Value, index: tuple[Index, ...], size: Polynomial) -> Index:
         """The index into a dim of `size` places that a tensor of indices holds at `index`."""

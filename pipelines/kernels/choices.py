@@ -82,8 +82,10 @@ def _fill(value: float | int | bool, element: ir.Type) -> ir.Attribute:
 
 def _gather(builder: "PlanBuilder", op: Any, index: tuple[Index, ...]) -> Node:
     """The element at the position that the index says."""
-    size = builder.symbols.shape(op.x)[op.dim]
-    return builder.node(op.x, _at(index, op.dim, builder.look_up(op.index, index, size)))
+    if not op.x.type.rank:
+        return builder.node(op.x, ())
+    found = builder.look_up(op.index, index, builder.symbols.shape(op.x)[op.dim])
+    return builder.node(op.x, _at(index, op.dim, found) if index else (found,))
 
 
 def _index(builder: "PlanBuilder", op: Any, index: tuple[Index, ...]) -> Node:

@@ -131,6 +131,8 @@ def _delinearize(place: Index, shape: Sequence[Polynomial], sizes: Sequence[Poly
 def _divide(place: Index, size: Polynomial, sizes: Sequence[Polynomial]) -> tuple[Index, Index]:
     """Quotient and remainder of a place by a dim's size, both sums of loop variables again."""
     divisor = size.static
+    if divisor == 0:
+        raise NotCovered("a view of no elements")
     if divisor is None:
         return _divide_unknown(place, size, sizes)
     outer, inner, reach = START, START, 0

@@ -132,7 +132,7 @@ def choose_schedule(plan: Plan, target: CpuTarget) -> Schedule:
     width = _vector_width(plan, inner, target)
     work = sum(cost(node) for node in inner) + len(plan.stores) or 1.0
     if form == "rows":
-        row = _static(plan.reduced, 1024)
+        row = max(1, _static(plan.reduced, 1024))
         rows = max(1, int(_WORK_PER_GROUP / (work * row)))
         return Schedule(form, width, _balanced(rows, _static(plan.parallel, 2**20), target), 0, 64, True)
     return _columns(plan, width, work, target)
@@ -140,8 +140,8 @@ def choose_schedule(plan: Plan, target: CpuTarget) -> Schedule:
 
 def _columns(plan: Plan, width: int, work: float, target: CpuTarget) -> Schedule:
     parallel = plan.parallel
-    depth = _static(plan.reduced, 256)
-    line = _static(parallel[-1:], 2**20)
+    depth = max(1, _static(plan.reduced, 256))
+    line = max(1, _static(parallel[-1:], 2**20))
     rows = _static(parallel[:-1], 1)
     places = max(1, int(_WORK_PER_GROUP / (work * depth)))
     if places >= line:
@@ -152,6 +152,7 @@ def _columns(plan: Plan, width: int, work: float, target: CpuTarget) -> Schedule
 
 def _balanced(size: int, total: int, target: CpuTarget) -> int:
     """A tile of about `size` places, so that the cores get equally many tiles where there are few."""
+    total = max(1, total)
     size = max(1, min(size, total))
     tiles = -(-total // size)
     if 1 < tiles < 4 * target.cores:
@@ -171,7 +172,7 @@ def _vector_width(plan: Plan, inner: list[Node], target: CpuTarget) -> int:
     registers = 4 if sum(cost(node) for node in inner) < 24 else 2
     width = registers * target.lanes(max(32, widest))
     size = plan.loops[-1].size.static if plan.loops else 1
-    while size is not None and width > 1 and width >= 2 * size:
+    while size is not None and width > 1 and width >= 2 * max(1, size):
         width //= 2
     return width
 

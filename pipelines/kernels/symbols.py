@@ -4,7 +4,7 @@
 A `?` is a symbol. Two symbols are one where an elementwise op says so: its operands have equal sizes.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from flambeau.dialects.bindings import ir
@@ -28,8 +28,8 @@ class Symbols:
         for op in (o.operation for o in block.operations):
             if op.name in OPS and OPS[op.name].elementwise:
                 self._unify([v for v in (*op.operands, *op.results) if is_tensor(v.type)])
-            elif op.name == "flambeau.cat":
-                self._join_along(op.opview)
+            elif op.name in _SIZES:
+                _SIZES[op.name](self, op.opview)
 
     def shape(self, tensor: ir.Value) -> list[Polynomial]:
         """The sizes of a tensor."""
@@ -51,13 +51,45 @@ class Symbols:
                 for other in others:
                     first = self._join(first, self._find(other))
 
-    def _join_along(self, op: Any) -> None:
+    def describe(self, tensor: ir.Value, sizes: list[Hashable]) -> None:
+        """Say what the sizes of a tensor are, where its type does not."""
+        for dim, size in enumerate(sizes):
+            self._origins.describe(tensor, dim, size)
+
+    def join_along(self, op: Any) -> None:
         """The sizes of joined tensors: their sum in one dim, and equal in all others."""
-        parts = [self._origins.dim(t, op.dim) for t in (op.x, op.y)]
-        for dim in range(op.x.type.rank):
-            self._origins.describe(op.out, dim, self._origins.dim(op.x, dim))
-        self._origins.describe(op.out, op.dim, ("arith.addi", *parts))
+        sizes = self.origins(op.x)
+        sizes[op.dim] = ("arith.addi", sizes[op.dim], self._origins.dim(op.y, op.dim))
+        self.describe(op.out, sizes)
         self._unify([op.x, op.y], op.dim)
+
+    def given(self, op: Any) -> None:
+        """The sizes of a result that are given as operands."""
+        self.describe(op.out, [self._origins.size(s) for s in op.shape])
+
+    def expanded(self, op: Any) -> None:
+        """Given sizes, which are those of the operand where that has not size 1."""
+        self.given(op)
+        added = op.out.type.rank - op.x.type.rank
+        for dim, size in enumerate(self.origins(op.x)):
+            if size != 1:
+                out = self._find(self._origins.dim(op.out, added + dim))
+                self._join(self._find(size), out)
+
+    def sliced(self, op: Any) -> None:
+        sizes = self.origins(op.x)
+        if op.step == 1:
+            sizes[op.dim] = ("arith.subi", self._origins.size(op.end), self._origins.size(op.start))
+            self.describe(op.out, sizes)
+
+    def as_operand(self, op: Any) -> None:
+        self.describe(op.out, self.origins(op.x))
+
+    def without(self, op: Any, dims: Sequence[int]) -> None:
+        self.describe(op.out, [s for d, s in enumerate(self.origins(op.x)) if d not in dims])
+
+    def origins(self, tensor: ir.Value) -> list[Hashable]:
+        return [self._origins.dim(tensor, d) for d in range(tensor.type.rank)]
 
     def _join(self, a: Hashable, b: Hashable) -> Hashable:
         if a == b:
@@ -88,3 +120,16 @@ class Symbols:
         if not self._is_argument(origin):
             raise NotCovered(f"a size is not known from the operands: {origin}")
         return Polynomial.symbol(self._numbers.setdefault(origin, len(self._numbers)))
+
+
+# What inference with made-up sizes cannot find out: it refuses most of them.
+_SIZES: dict[str, Callable[[Symbols, Any], None]] = {
+    "flambeau.cat": Symbols.join_along,
+    "flambeau.expand": Symbols.expanded,
+    "flambeau.view": Symbols.given,
+    "flambeau.slice": Symbols.sliced,
+    "flambeau.slice_scatter": Symbols.as_operand,
+    "flambeau.select_scatter": Symbols.as_operand,
+    "flambeau.select": lambda symbols, op: symbols.without(op, [op.dim]),
+    "flambeau.squeeze": lambda symbols, op: symbols.without(op, op.dims),
+}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The loop forms against the interpreter: drawn shapes, tails, sizes 1 and 0, unknown sizes, special values."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -196,3 +197,33 @@ def test_a_sum_that_is_read_along_both_axes_is_not_covered() -> None:
     text = module.run("builtin.module(schedule-kernels)")
     assert "flambeau.schedule" not in text
     assert "a reduction is read at another place than it is computed" in text
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.sampled_from(sorted(FORMS)),
+    st.sampled_from([1, 2, 8, 32, 128]),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.sampled_from([1, 2, 64]),
+    st.booleans(),
+)
+def test_an_edited_schedule_changes_the_loops_and_not_the_result(
+    name: str, vector: int, rows: int, tiles: int, block: int, keep: bool
+) -> None:
+    count, build = FORMS[name]
+    module = KernelModule(["tensor<11x150xf32>"] * count, build)
+    chosen = module.run("builtin.module(decompose{before=lowering},cse,schedule-kernels)")
+    form = "rows" if 'form = "rows"' in chosen else "columns"
+    columns = tiles * vector if form == "columns" else 0
+    edited = re.sub(
+        r"flambeau.schedule = \{[^}]*\}",
+        f'flambeau.schedule = {{form = "{form}", vector = {vector}, rows = {rows}, columns = {columns}, '
+        f"block = {block}, keep = {str(keep).lower()}}}",
+        chosen,
+    )
+    assert edited != chosen
+    module.text = edited
+    inputs = matrices(name, (11, 150), 0)
+    for found, wanted in zip(module.compiled()(inputs), module.interpret(inputs), strict=True):
+        assert torch.allclose(found.float(), wanted.float(), rtol=3e-6, atol=3e-6)
