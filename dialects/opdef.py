@@ -228,6 +228,7 @@ class Lowering(Enum):
     """How lower-to-torch treats the op."""
 
     DIRECT = "direct"  # the torch dialect's op of the same ATen name and arguments
+    SCALAR = "scalar form"  # a loop nest whose body is its form in pipelines/scalar_forms
     RULE = "rule"  # a function in pipelines/lower_to_torch
     DECOMPOSE = "decompose"  # its `decompose` rule runs first, so lowering never sees it
     NONE = "none"  # must be gone before lowering (references, autograd markers), or stays on the host

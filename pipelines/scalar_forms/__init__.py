@@ -12,18 +12,20 @@ from typing import Any
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import is_unsigned
+from flambeau.pipelines.scalar_forms.composite import by_decomposition
 from flambeau.pipelines.scalar_forms.table import FORMS
 from flambeau.pipelines.scalar_forms.value import Value
 
 # The modules with forms, one per family.
-FAMILIES = ("activation", "arithmetic", "casts", "compare")
+FAMILIES = ("activation", "arithmetic", "casts", "circular", "compare", "exponential", "hyperbolic", "special")
 for _family in FAMILIES:
     import_module(f"{__name__}.{_family}")
 
 
 def has_scalar_form(op: Any) -> bool:
     """Whether `scalar_form` takes the op (an operation or its view)."""
-    return op.operation.name in FORMS
+    cls = OPS.get(op.operation.name)
+    return op.operation.name in FORMS or (cls is not None and cls.elementwise and cls.decompose is not None)
 
 
 def scalar_form(op: Any, operands: Sequence[ir.Value]) -> Any:
@@ -33,6 +35,9 @@ def scalar_form(op: Any, operands: Sequence[ir.Value]) -> Any:
     scalars, or as vectors of one shape; bool is i1, integers are signless. Returns the value of the op's result, of the
     same shape (a list if it has several results).
     """
+    if op.operation.name not in FORMS:
+        values = by_decomposition(op, operands, scalar_form)
+        return values if len(values) > 1 else values[0]
     result = FORMS[op.operation.name](*_fields(op.operation.opview, operands))
     return [r.value for r in result] if isinstance(result, list) else result.value
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Forms of activation functions."""
 
+from flambeau.pipelines.scalar_forms.casts import rounded_once
+from flambeau.pipelines.scalar_forms.exponential import exp, log
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import Number, Value, maximum, minimum, select
 
@@ -23,3 +25,23 @@ def hardsigmoid(x: Value) -> Value:
 @form("hardswish")
 def hardswish(x: Value) -> Value:
     return x * minimum(maximum(x + 3, 0), 6) / 6
+
+
+@form("sigmoid")
+@rounded_once
+def sigmoid(x: Value) -> Value:
+    return 1 / (1 + exp(-x))
+
+
+@form("silu")
+@rounded_once
+def silu(x: Value) -> Value:
+    return x / (1 + exp(-x))
+
+
+@form("logit")
+@rounded_once
+def logit(x: Value, eps: float | None) -> Value:
+    if eps is not None:
+        x = select(x < eps, eps, select(x > 1.0 - eps, 1.0 - eps, x))
+    return log(x / (1 - x))

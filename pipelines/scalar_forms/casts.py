@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Casts between all element types, with the results that eager has on a CPU."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import is_unsigned
 from flambeau.pipelines.scalar_forms.table import form
@@ -68,3 +72,16 @@ def _integer_to_integer(x: Value, element: ir.IntegerType) -> Value:
     if element.width < x.bits:
         return Value(arith.trunci(type_, x.value))
     return Value((arith.extsi if x.signed else arith.extui)(type_, x.value))
+
+
+def rounded_once(form: Callable[..., Value]) -> Callable[..., Value]:
+    """The form, with 16-bit floats computed in f32 and rounded at the end, as in eager."""
+
+    @wraps(form)
+    def compute(*fields: Any) -> Value:
+        like = next(f for f in fields if isinstance(f, Value))
+        if not like.is_half:
+            return form(*fields)
+        return cast(form(*(widened(f) if isinstance(f, Value) else f for f in fields)), like.element)
+
+    return compute

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Forms of exponentials, logarithms and powers.
+
+IREE has vector forms of these functions for f32. For f64 they are computed here: the method is that of Sun's fdlibm
+(e_exp.c, s_expm1.c, e_log.c, s_log1p.c, e_log2.c, e_pow.c), without branches, so that vectors can take it.
+"""
+
+import math
+
+from flambeau.dialects.bindings import ir
+from flambeau.pipelines.scalar_forms.arithmetic import reciprocal, rsqrt, sqrt
+from flambeau.pipelines.scalar_forms.casts import rounded_once
+from flambeau.pipelines.scalar_forms.table import form
+from flambeau.pipelines.scalar_forms.value import (
+    Number,
+    Value,
+    absolute,
+    constant,
+    copysign,
+    integer_type,
+    math_op,
+    maximum,
+    minimum,
+    polynomial,
+    select,
+)
+
+# ln 2 in two parts; the first has 21 zeros at its end, so that small multiples of it are exact.
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+# Added to a number below 2^51, it leaves no bits behind the point: the last bits are then those of an integer.
+_TO_INTEGER = 1.5 * 2.0**52
+
+_SMALLEST_NORMAL = 2.0**-1022
+
+
+@form("exp")
+@rounded_once
+def exp(x: Value) -> Value:
+    return exp_scaled(x) if x.is_float64 else math_op("exp", x)
+
+
+@form("exp2")
+@rounded_once
+def exp2(x: Value) -> Value:
+    if not x.is_float64:
+        return math_op("exp2", x)
+    x = minimum(maximum(x, -1100.0), 1100.0)
+    whole, count = nearest_integer(x)
+    rest = x - whole
+    high = rest * _LN2_HIGH
+    return scale(_exp_of_rest(high, -(rest * _LN2_LOW)), count)
+
+
+@form("expm1")
+@rounded_once
+def expm1(x: Value) -> Value:
+    return _expm1_64(x) if x.is_float64 else math_op("expm1", x)
+
+
+@form("log")
+@rounded_once
+def log(x: Value) -> Value:
+    return _log_64(x) if x.is_float64 else math_op("log", x)
+
+
+@form("log1p")
+@rounded_once
+def log1p(x: Value) -> Value:
+    return _log1p_64(x) if x.is_float64 else math_op("log1p", x)
+
+
+@form("log2")
+@rounded_once
+def log2(x: Value) -> Value:
+    return _log_to_base(x, _PER_LN2, (1.0, 0.0)) if x.is_float64 else math_op("log2", x)
+
+
+@form("log10")
+@rounded_once
+def log10(x: Value) -> Value:
+    return _log_to_base(x, _PER_LN10, _LOG10_2) if x.is_float64 else log(x) * (1 / math.log(10.0))
+
+
+# --- e^x in f64 ------------------------------------------------------------------------------------------------------
+
+
+def nearest_integer(x: Value) -> tuple[Value, Value]:
+    """The integer nearest to an f64 of less than 2^51, as f64 and as i64 (some number for NaN)."""
+    shifted = x + _TO_INTEGER
+    i64 = integer_type(64)
+    return shifted - _TO_INTEGER, shifted.bitcast(i64) - x.constant(_TO_INTEGER).bitcast(i64)
+
+
+def as_float64(count: Value) -> Value:
+    """An i64 of less than 2^51 as f64, which not every CPU has an instruction for."""
+    f64 = ir.F64Type.get()
+    magic = constant(count.type_of(f64), _TO_INTEGER)
+    return (count + magic.bitcast(integer_type(64))).bitcast(f64) - magic
+
+
+def power_of_two(exponent: Value) -> Value:
+    """2^exponent, a normal f64."""
+    return ((exponent + 1023) << 52).bitcast(ir.F64Type.get())
+
+
+def scale(x: Value, exponent: Value) -> Value:
+    """x * 2^exponent, in two steps, since 2^exponent itself may be out of range."""
+    half = exponent >> 1
+    return x * power_of_two(half) * power_of_two(exponent - half)
+
+
+def exp_scaled(x: Value, exponent: int = 0) -> Value:
+    """e^x * 2^exponent of f64; the intermediate results do not overflow before the result does."""
+    x = minimum(maximum(x, -760.0), 720.0)
+    whole, count = nearest_integer(x * (1 / math.log(2.0)))
+    high = x - whole * _LN2_HIGH
+    return scale(_exp_of_rest(high, whole * _LN2_LOW), count + exponent if exponent else count)
+
+
+_EXP = (
+    4.1381367970572385e-08,
+    -1.6533902205465252e-06,
+    6.613756321437934e-05,
+    -0.0027777777777015593,
+    0.16666666666666602,
+)
+
+
+def _exp_of_rest(high: Value, low: Value) -> Value:
+    """e^(high - low) for |high| <= ln 2 / 2."""
+    rest = high - low
+    square = rest * rest
+    c = rest - square * polynomial(square, _EXP)
+    return 1 - ((low - (rest * c) / (2 - c)) - high)
+
+
+_EXPM1 = (
+    -2.0109921818362437e-07,
+    4.008217827329362e-06,
+    -7.93650757867488e-05,
+    0.0015873015872548146,
+    -0.03333333333333313,
+    1.0,
+)
+
+
+def _expm1_64(x: Value) -> Value:
+    """Of x = k ln 2 + r: 2^k ((1 - 2^-k) + (e^r - 1))."""
+    near = minimum(maximum(x, -45.0), 720.0)
+    whole, count = nearest_integer(near * (1 / math.log(2.0)))
+    high, low = near - whole * _LN2_HIGH, whole * _LN2_LOW
+    rest = high - low
+    lost = (high - rest) - low
+    half = rest * 0.5
+    square = rest * half
+    r1 = polynomial(square, _EXPM1)
+    t = 3 - r1 * half
+    e = square * ((r1 - t) / (6 - rest * t))
+    e = rest * (e - lost) - lost - square  # e^r - 1 is rest - e
+    offset = 1 - power_of_two(-minimum(count, 60))
+    total = offset + rest
+    error = select(absolute(offset) >= absolute(rest), rest - (total - offset), offset - (total - rest))
+    return select(x.equals(0), x, scale(total + (error - e), count))
+
+
+# --- Logarithms in f64 -----------------------------------------------------------------------------------------------
+
+_LOG = (
+    0.14798198605116586,
+    0.15313837699209373,
+    0.1818357216161805,
+    0.22222198432149784,
+    0.2857142874366239,
+    0.3999999999940942,
+    0.6666666666666735,
+)
+
+
+def split(x: Value) -> tuple[Value, Value]:
+    """A positive normal f64 as a number between sqrt(1/2) and sqrt(2), and the i64 exponent of 2."""
+    bits = x.bitcast(integer_type(64)) + ((0x3FF00000 - 0x3FE6A09E) << 32)
+    exponent = (bits >> 52) - 1023
+    mantissa = (bits & (2**52 - 1)) + (0x3FE6A09E << 32)
+    return mantissa.bitcast(ir.F64Type.get()), exponent
+
+
+def _normal(x: Value) -> tuple[Value, Value]:
+    """Subnormal numbers times 2^54, and what to add to the exponent for it."""
+    small = x < _SMALLEST_NORMAL
+    zero = constant(x.type_of(integer_type(64)), 0)
+    return select(small, x * 2.0**54, x), select(small, -54, zero)
+
+
+def _log_of_grown(f: Value) -> tuple[Value, Value]:
+    """f^2 / 2, and log(1 + f) - f + f^2 / 2, for 1 + f between sqrt(1/2) and sqrt(2)."""
+    half_square = f * f * 0.5
+    s = f / (2 + f)
+    z = s * s
+    return half_square, s * (half_square + z * polynomial(z, _LOG))
+
+
+def _at_the_ends(x: Value, value: Value) -> Value:
+    """The logarithm `value` of x, and what it is for zeros, negative numbers, infinity and NaN."""
+    value = select(x.equals(math.inf) | x.is_nan(), x, value)
+    return select(x.equals(0), -math.inf, select(x < 0, math.nan, value))
+
+
+def _log_64(x: Value) -> Value:
+    normal, offset = _normal(x)
+    mantissa, exponent = split(normal)
+    f = mantissa - 1
+    count = as_float64(exponent + offset)
+    half_square, rest = _log_of_grown(f)
+    value = count * _LN2_HIGH - ((half_square - (rest + count * _LN2_LOW)) - f)
+    return _at_the_ends(x, value)
+
+
+def _log1p_64(x: Value) -> Value:
+    """log(u + c), u being 1 + x rounded and c what the rounding lost."""
+    u = 1 + x
+    mantissa, exponent = split(u)
+    lost = select(exponent >= 2, 1 - (u - x), x - (u - 1)) / u
+    direct = (x > -0.2929) & (x < 0.41422)
+    f = select(direct, x, mantissa - 1)
+    count = select(direct, 0.0, as_float64(exponent))
+    lost = select(direct, 0.0, lost)
+    half_square, rest = _log_of_grown(f)
+    value = count * _LN2_HIGH - ((half_square - (rest + (count * _LN2_LOW + lost))) - f)
+    value = select(x.equals(0) | x.equals(math.inf) | x.is_nan(), x, value)
+    return select(x.equals(-1), -math.inf, select(x < -1, math.nan, value))
+
+
+# 1 / ln 2, 1 / ln 10 and log10(2) in two parts, the first with zeros at its end.
+_PER_LN2 = (1.4426950407214463, 1.6751713164886512e-10)
+_PER_LN10 = (4.34294481878168880939e-01, 2.50829467116452752298e-11)
+_LOG10_2 = (3.01029995663611771306e-01, 3.69423907715893078616e-13)
+
+
+def without_low_word(x: Value) -> Value:
+    """An f64 with the last 32 bits 0: products of two such are exact."""
+    return (x.bitcast(integer_type(64)) & -(2**32)).bitcast(ir.F64Type.get())
+
+
+def _log_to_base(x: Value, per_log: tuple[float, float], log_2: tuple[float, float]) -> Value:
+    """log(x) times `per_log` (a sum of two numbers); `log_2` is the logarithm of 2 to that base."""
+    normal, offset = _normal(x)
+    mantissa, exponent = split(normal)
+    f = mantissa - 1
+    count = as_float64(exponent + offset)
+    half_square, rest = _log_of_grown(f)
+    high = without_low_word(f - half_square)
+    low = (f - high) - half_square + rest
+    whole = count * log_2[0]
+    high_part = high * per_log[0]
+    low_part = count * log_2[1] + (low + high) * per_log[1] + low * per_log[0]
+    total = whole + high_part
+    return _at_the_ends(x, total + (low_part + ((whole - total) + high_part)))
+
+
+# --- Powers ----------------------------------------------------------------------------------------------------------
+
+
+@form("pow")
+@rounded_once
+def power(x: Value, y: Value) -> Value:
+    """x to the power y, special values included; for floats from the power of |x|."""
+    if not x.is_float:
+        return _integer_power(x, y)
+    size = absolute(x)
+    value = _power_64(size, y) if x.is_float64 else math_op("powf", size, y)
+    value = select(size.equals(1), 1.0, value)
+    half = y * 0.5
+    is_even = math_op("floor", half).equals(half)
+    is_integer = math_op("floor", y).equals(y)
+    undefined = select(size.differs(math.inf) & (x < 0), math.nan, value)
+    negative = select(is_integer, select(is_even, value, -value), undefined)
+    value = select(copysign(x.constant(1), x) < 0, negative, value)
+    value = select(x.is_nan() | y.is_nan(), math.nan, value)
+    return select(x.equals(1) | y.equals(0), 1.0, value)
+
+
+def _integer_power(x: Value, y: Value) -> Value:
+    """By squaring, one bit of the exponent after the other; negative exponents as in eager: 1, -1 or 0."""
+    result, square = x.constant(1), x
+    for bit in range(x.bits):
+        result = select((y & (1 << bit)).differs(0), result * square, result)
+        square = square * square
+    if not x.signed:
+        return result
+    sign = select((y & 1).differs(0), -1, x.constant(1))
+    of_negative = select(x.equals(1), 1, select(x.equals(-1), sign, 0))
+    return select(y < 0, of_negative, result)
+
+
+# What eager computes for these exponents.
+_POWERS = {0.5: sqrt, -0.5: rsqrt, -1.0: reciprocal}
+
+
+@form("pow_scalar")
+@rounded_once
+def pow_scalar(x: Value, exponent: Number) -> Value:
+    if not x.is_float:
+        return power_of_integer(x, int(exponent))
+    if exponent in _POWERS:
+        return _POWERS[exponent](x)
+    if exponent in (1, 2, 3):
+        return power_of_integer(x, int(exponent))
+    if exponent == -2:
+        return reciprocal(x * x)
+    return power(x, x.constant(exponent))
+
+
+def power_of_integer(x: Value, exponent: int) -> Value:
+    """x to the power of an integer that is not negative, by squaring."""
+    result, square = None, x
+    while exponent:
+        if exponent % 2:
+            result = square if result is None else result * square
+        exponent //= 2
+        if exponent:
+            square = square * square
+    return x.constant(1) if result is None else result
+
+
+# log(1 + f) / log 2 by a series in s = (x - bp) / (x + bp), bp being 1 or 1.5.
+_POWER_LOG = (
+    0.20697501780033842,
+    0.23066074577556175,
+    0.272728123808534,
+    0.33333332981837743,
+    0.4285714285785502,
+    0.5999999999999946,
+)
+_POWER_EXP = (
+    4.1381367970572385e-08,
+    -1.6533902205465252e-06,
+    6.613756321437934e-05,
+    -0.0027777777777015593,
+    0.16666666666666602,
+)
+_LOG2_OF_1_5 = (5.84962487220764160156e-01, 1.35003920212974897128e-08)
+_TWO_THIRDS_PER_LN2 = (9.61796700954437255859e-01, -7.02846165095275826516e-09)
+_POWER_LN2 = (6.93147182464599609375e-01, -1.90465429995776804525e-09)
+
+
+def _power_64(x: Value, y: Value) -> Value:
+    """x^y = 2^(y log2 x) of f64 x >= 0, the product in two parts."""
+    log_high, log_low = _log2_in_two_parts(x)
+    # Beyond this range of exponents the result is 0 or infinite for all x but those next to 1.
+    y = minimum(maximum(y, -(2.0**70)), 2.0**70)
+    y_high = without_low_word(y)
+    low = (y - y_high) * log_high + y * log_low
+    high = y_high * log_high
+    value = _exp2_of_two_parts(high, low)
+    above = x > 1
+    value = select(x.equals(math.inf), select(y > 0, math.inf, x.constant(0)), value)
+    value = select(x.equals(0), select(y > 0, 0.0, x.constant(math.inf)), value)
+    infinite = absolute(y) >= 2.0**70
+    return select(infinite, select(above ^ (y < 0), math.inf, x.constant(0)), value)
+
+
+def _log2_in_two_parts(x: Value) -> tuple[Value, Value]:
+    normal, offset = _normal(x)
+    bits = normal.bitcast(integer_type(64))
+    mantissa_bits = bits & (2**52 - 1)
+    # Below sqrt(3/2) from 1, below sqrt(3) from 1.5, else from 1 with the next exponent.
+    first, second = mantissa_bits <= (0x3988E << 32 | 0xFFFFFFFF), mantissa_bits < (0xBB67A << 32)
+    middle = second & ~first
+    next_ = ~second
+    exponent = (bits >> 52) - 1023 + offset
+    exponent = select(next_, exponent + 1, exponent)
+    bits = mantissa_bits | select(next_, 0x3FE << 52, exponent.constant(0x3FF << 52))
+    ax = bits.bitcast(ir.F64Type.get())
+    base = select(middle, 1.5, ax.constant(1))
+    u, v = ax - base, 1 / (ax + base)
+    ss = u * v
+    s_high = without_low_word(ss)
+    t_high = without_low_word(ax + base)
+    t_low = ax - (t_high - base)
+    s_low = v * ((u - s_high * t_high) - s_high * t_low)
+    s2 = ss * ss
+    r = s2 * s2 * polynomial(s2, _POWER_LOG) + s_low * (s_high + ss)
+    s2 = s_high * s_high
+    t_high = without_low_word(3 + s2 + r)
+    t_low = r - ((t_high - 3) - s2)
+    u, v = s_high * t_high, s_low * t_high + t_low * ss
+    p_high = without_low_word(u + v)
+    p_low = v - (p_high - u)
+    z_high = p_high * _TWO_THIRDS_PER_LN2[0]
+    z_low = p_high * _TWO_THIRDS_PER_LN2[1] + p_low * 0.9617966939259756 + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
+    offset_high = select(middle, _LOG2_OF_1_5[0], ax.constant(0))
+    count = as_float64(exponent)
+    high = without_low_word(((z_high + z_low) + offset_high) + count)
+    return high, z_low - (((high - count) - offset_high) - z_high)
+
+
+def _exp2_of_two_parts(high: Value, low: Value) -> Value:
+    """2^(high + low)."""
+    inside = (high > -1200) & (high < 1200)
+    bound = copysign(high.constant(1200), high)
+    low = select(inside, low, 0.0)
+    high = select(inside | high.is_nan(), high, bound)
+    whole, count = nearest_integer(high + low)
+    high = high - whole
+    t = without_low_word(low + high)
+    u = t * _POWER_LN2[0]
+    v = (low - (t - high)) * math.log(2.0) + t * _POWER_LN2[1]
+    z = u + v
+    w = v - (z - u)
+    square = z * z
+    t1 = z - square * polynomial(square, _POWER_EXP)
+    r = (z * t1) / (t1 - 2) - (w + z * w)
+    return scale(1 - (r - z), count)
