@@ -45,6 +45,7 @@ Look: TypeAlias = tuple[ir.Value, tuple[Index, ...]]  # a value, and at which in
 
 REDUCTIONS = {"sum": "sum", "mean": "sum", "prod": "prod", "amax": "amax", "amin": "amin"}
 _SAME = ("flambeau.clone", "autograd.detach", "autograd.checkpoint")
+_DEEPEST_KERNEL = 150  # ops; the walk is recursive
 _LARGEST_KERNEL = 400  # nodes; views at many places multiply what is computed
 
 
@@ -71,6 +72,7 @@ class PlanBuilder:
         self.symbols = symbols
         self._memo: dict[tuple[ir.Value, tuple[Index, ...], tuple[Guard, ...]], Node] = {}
         self._guards: tuple[Guard, ...] = ()
+        self._depth = 0
         self._looked_up: dict[int, LookedUp] = {}
         self._reductions: dict[ir.Value, tuple[tuple[Index, ...], Reduce]] = {}
         reducing = [op for op in operations if _reduction(op) is not None]
@@ -139,7 +141,11 @@ class PlanBuilder:
         if key not in self._memo:
             if len(self._memo) > _LARGEST_KERNEL:
                 raise NotCovered("it is too large")
+            self._depth += 1
+            if self._depth > _DEEPEST_KERNEL:
+                raise NotCovered("its ops depend on each other in too long a chain")
             self._memo[key] = self._make(value, index)
+            self._depth -= 1
         return self._memo[key]
 
     def _make(self, value: ir.Value, index: tuple[Index, ...]) -> Node:
