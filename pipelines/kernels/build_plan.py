@@ -276,8 +276,15 @@ class PlanBuilder:
         kept = frozenset(loop.number for loop in self.loops if not loop.reduced)
         kind = _reduction(op)
         assert kind is not None
-        element = op.results[0].type.element_type
-        return Reduce(element, argument.loops & kept, argument.level + 1, (argument,), kind=kind, op=op)
+        count = product([loop.size for loop in self.loops if loop.reduced])
+        return Reduce(
+            op.results[0].type.element_type,
+            argument.loops & kept,
+            argument.level + 1,
+            (argument,),
+            kind=kind,
+            divisor=count if op.name == "flambeau.mean" else None,
+        )
 
 
 def _reduction(op: ir.Operation) -> str | None:

@@ -5,11 +5,12 @@ In memory all tensors are flat. Sizes that are not static are operands of type i
 workload, too. Nothing in an executable says where it is used, so that equal kernels are equal to the letter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.types import is_tensor
 from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, dispatch_type, flat_type, storage
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.loops import KernelLoops, polynomial_symbols
@@ -45,13 +46,28 @@ class Interface:
     outputs: tuple[Buffer, ...]
 
 
-def interface(plan: Plan, block: ir.Block) -> Interface:
-    """The interface of a kernel: the operands that it loads, and all results."""
-    loaded = sorted({load.operand for load in plan.loads})
-    arguments = list(block.arguments)
-    results = list(block.operations[len(block.operations) - 1].operands)
-    inputs = tuple(_buffer(plan, n, arguments[n]) for n in loaded)
-    outputs = tuple(_buffer(plan, n, value) for n, value in enumerate(results))
+def operand_buffers(plan: Plan, block: ir.Block) -> dict[int, Buffer]:
+    """The tensors among a kernel's operands, by number."""
+    arguments = enumerate(block.arguments)
+    return {n: _buffer(plan, n, a) for n, a in arguments if is_tensor(a.type)}
+
+
+def result_buffers(plan: Plan, block: ir.Block) -> list[Buffer]:
+    """The results of a kernel."""
+    results = block.operations[len(block.operations) - 1].operands
+    return [_buffer(plan, n, value) for n, value in enumerate(results)]
+
+
+def partial_buffers(first: Plan, number: int) -> list[Buffer]:
+    """What the first of two steps returns, as operands from `number` on."""
+    count = product([loop.size for loop in first.parallel])
+    return [Buffer(number + store.result, count, storage(store.node.type)) for store in first.stores]
+
+
+def interface(plan: Plan, operands: Mapping[int, Buffer], results: Sequence[Buffer]) -> Interface:
+    """The interface of an executable: the operands that it loads, and all results."""
+    inputs = tuple(operands[n] for n in sorted({load.operand for load in plan.loads}))
+    outputs = tuple(results)
     if len(inputs) + len(outputs) > MOST_BUFFERS:
         raise NotCovered(f"it has more than {MOST_BUFFERS} buffers")
     used = set(polynomial_symbols(plan)).union(*(b.count.symbols for b in (*inputs, *outputs)))
@@ -156,16 +172,10 @@ def _keep_denormals(e: Emitter) -> None:
     )
 
 
-def make_call(
-    name: str, kernel: ir.Operation, block: ir.Block, plan: Plan, interface: Interface
-) -> list[ir.Value]:
-    """Call an executable at the current insertion point in place of `kernel`, whose body is `block`.
-
-    In: the kernel's operands. Out: values of its result types.
-    """
-    host = _Host(kernel, block, plan)
+def make_call(host: "Host", name: str, interface: Interface) -> list[ir.Value]:
+    """Call an executable at the current insertion point; its results are flat tensors."""
     symbols = [host.symbol(number) for number in interface.symbols]
-    operands = [host.flatten(kernel.operands[buffer.number], buffer) for buffer in interface.inputs]
+    operands = [host.operand(buffer) for buffer in interface.inputs]
     sizes = [size for buffer in interface.inputs for size in host.dynamic([buffer.count])]
     result_sizes = [size for buffer in interface.outputs for size in host.dynamic([buffer.count])]
     minus_one = ir.IntegerAttr.get(ir.IndexType.get(), -1)
@@ -179,20 +189,21 @@ def make_call(
         ),
         tied_operands=ir.ArrayAttr.get([minus_one] * len(interface.outputs)),
     )
-    return [
-        host.restore(flat, buffer, kernel.results[buffer.number].type)
-        for flat, buffer in zip(call.results, interface.outputs, strict=True)
-    ]
+    return list(call.results)
 
 
-class _Host:
-    """Sizes and shapes where a kernel is called."""
+class Host:
+    """Sizes and shapes where a kernel is called: in place of `kernel`, whose body is `block`.
+
+    given: flat operands that are not the kernel's, by number.
+    """
 
     def __init__(self, kernel: ir.Operation, block: ir.Block, plan: Plan) -> None:
         self._kernel, self._plan = kernel, plan
         self._arguments = {argument: i for i, argument in enumerate(block.arguments)}
         self._results = list(block.operations[len(block.operations) - 1].operands)
         self._symbols: dict[int, ir.Value] = {}
+        self.given: dict[int, ir.Value] = {}
 
     def symbol(self, number: int) -> ir.Value:
         """The value of an unknown size."""
@@ -214,8 +225,11 @@ class _Host:
         e = Emitter(self._symbols) if unknown else None
         return [e.index(e.polynomial(size)) for size in unknown] if e else []
 
-    def flatten(self, tensor: ir.Value, buffer: Buffer) -> ir.Value:
+    def operand(self, buffer: Buffer) -> ir.Value:
         """An operand as the executable takes it."""
+        if buffer.number in self.given:
+            return self.given[buffer.number]
+        tensor = self._kernel.operands[buffer.number]
         argument = next(a for a, i in self._arguments.items() if i == buffer.number)
         sizes = self._unknown(argument, tensor.type)
         if tensor.type.element_type != buffer.element:
@@ -225,8 +239,9 @@ class _Host:
             return tensor
         return _reinterpret("flow.tensor.reshape", tensor, buffer.tensor, sizes, self.dynamic([buffer.count]))
 
-    def restore(self, flat: ir.Value, buffer: Buffer, type_: ir.Type) -> ir.Value:
+    def restore(self, flat: ir.Value, buffer: Buffer) -> ir.Value:
         """A result as the kernel returns it."""
+        type_ = self._kernel.results[buffer.number].type
         sizes = self._unknown(self._results[buffer.number], type_)
         stored = ir.RankedTensorType.get(type_.shape, buffer.element)
         if flat.type != stored:

@@ -362,10 +362,9 @@ class KernelLoops:
 
     def _finish(self, reduction: Reduce, node: Accumulator, total: ir.Value) -> ir.Value:
         """A reduction's value from what its accumulator came to."""
-        if reduction.op.name != "flambeau.mean":
-            return node.narrow(self.e, total)
-        size = self.e.polynomial(product([loop.size for loop in self.plan.reduced]))
-        return node.narrow(self.e, node.divide(self.e, total, size))
+        if reduction.divisor is not None:
+            total = node.divide(self.e, total, self.e.polynomial(reduction.divisor))
+        return node.narrow(self.e, total)
 
     def _place(self, index: Index) -> IndexLike:
         total = self.e.polynomial(index.constant)
@@ -624,6 +623,7 @@ def polynomial_symbols(plan: Plan) -> list[int]:
     polynomials: list[Polynomial] = [loop.size for loop in plan.loops]
     polynomials += [p for guard in guards for p in (guard.low, guard.high)]
     polynomials += [found.size for found in plan.looked_up.values()]
+    polynomials += [r.divisor for r in plan.reductions if r.divisor is not None]
     for index in indices:
         polynomials += [index.constant, *(c for _, c in index.terms)]
     for polynomial in polynomials:

@@ -84,10 +84,13 @@ class Random(Node):
 
 @dataclass(frozen=True, eq=False)
 class Reduce(Node):
-    """A reduction of its argument over all reduced loops: `kind` is sum, prod, amax or amin; a mean is a sum."""
+    """A reduction of its argument over all reduced loops: `kind` is sum, prod, amax or amin.
+
+    A mean is a sum with a divisor.
+    """
 
     kind: str = "sum"
-    op: Any = None
+    divisor: Polynomial | None = None
 
 
 @dataclass(frozen=True)

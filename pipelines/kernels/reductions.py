@@ -11,13 +11,14 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import is_bool, is_low_precision, is_unsigned
 from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, signless, vector_type
 from flambeau.pipelines.kernels.index_maps import NotCovered
+from flambeau.pipelines.kernels.plan import Reduce
 
 
 @dataclass(frozen=True)
 class Accumulator:
     """One reduction's accumulator.
 
-    kind: sum, prod, amax, amin, any or all. source: the element type of the terms. result: that of the result.
+    kind: sum, prod, amax or amin. source: the element type of the terms. result: that of the result.
     element: in which it is accumulated.
     """
 
@@ -49,7 +50,7 @@ class Accumulator:
             return ir.FloatAttr.get(self.element, number)
         bits = ir.IntegerType(self.element).width
         least, most = (0, -1) if is_unsigned(self.source) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        number = {"sum": 0, "prod": 1, "amax": least, "amin": most, "any": 0, "all": 1}[self.kind]
+        number = {"sum": 0, "prod": 1, "amax": least, "amin": most}[self.kind]
         return ir.IntegerAttr.get(self.element, number)
 
     def widen(self, e: Emitter, term: ir.Value) -> ir.Value:
@@ -77,8 +78,6 @@ class Accumulator:
             "prod": "arith.mulf" if self._float else "arith.muli",
             "amax": "arith.maximumf" if self._float else "arith.maxui" if unsigned else "arith.maxsi",
             "amin": "arith.minimumf" if self._float else "arith.minui" if unsigned else "arith.minsi",
-            "any": "arith.ori",
-            "all": "arith.andi",
         }
         return e.value(names[self.kind], [a, b], a.type)
 
@@ -105,30 +104,24 @@ class Accumulator:
             return total
         vector = isinstance(total.type, ir.VectorType)
         type_ = vector_type(total.type.shape[0], wanted) if vector else wanted
-        if self.kind in ("any", "all"):
-            zero = e.number(0, total.type)
-            return e.value("arith.cmpi", [total, zero], type_, predicate=_predicate(1))
         return e.value("arith.truncf", [total], type_)
-
-
-def _predicate(number: int) -> ir.Attribute:
-    return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), number)
 
 
 def accumulator(kind: str, source: ir.Type, result: ir.Type) -> Accumulator:
     """The accumulator of a reduction of elements of type `source` to one of type `result`."""
-    if kind in ("any", "all"):
-        if not is_bool(source):
-            raise NotCovered(f"{kind} of {source}")
-        return Accumulator(kind, source, result, ir.IntegerType.get_signless(8))
     if kind in ("amax", "amin"):
         if is_bool(source):
             raise NotCovered(f"{kind} of bools")
         # float16 and bfloat16 as f32: IREE 3.13 fails to compile extremes of them.
         wide = ir.F32Type.get() if is_low_precision(source) else signless(source)
         return Accumulator(kind, source, result, wide)
-    if is_low_precision(source):
-        if result != source:
-            raise NotCovered(f"{kind} of {source} as {result}")
+    if is_low_precision(source) or is_low_precision(result):
         return Accumulator(kind, source, result, ir.F32Type.get())
     return Accumulator(kind, source, result, result)
+
+
+def partial_type(reduction: Reduce) -> ir.Type:
+    """The element type of a part of a reduction that is reduced further."""
+    if reduction.kind in ("amax", "amin") and is_unsigned(reduction.type):
+        return reduction.type  # whose element in an accumulator does not say that it has no sign
+    return accumulator(reduction.kind, reduction.arguments[0].type, reduction.type).element

@@ -5,13 +5,14 @@ A schedule is the attribute `flambeau.schedule` of a kernel, which a person may 
 no sense.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.plan import Apply, Load, Node, Plan, Random, Reduce
 from flambeau.pipelines.kernels.polynomial import product
+from flambeau.pipelines.kernels.split_reduction import longest_split
 from flambeau.pipelines.kernels.target import CpuTarget
 
 ATTRIBUTE = "flambeau.schedule"
@@ -30,6 +31,7 @@ class Schedule:
     rows: places of the outer parallel loops per work group.
     columns: places of the innermost parallel loop per work group; 0 for all, as always with `rows`.
     block: how many numbers an accumulator sums up before it is added to the total.
+    parts: into how many parts the outermost reduced loop is split, which are reduced in a second step; 1: it is not.
     keep: values that are costly and needed again lie in a buffer on the stack.
     """
 
@@ -38,6 +40,7 @@ class Schedule:
     rows: int
     columns: int
     block: int
+    parts: int
     keep: bool
 
     def attribute(self) -> ir.Attribute:
@@ -52,7 +55,7 @@ class Schedule:
         )
 
 
-_NUMBERS = ("vector", "rows", "columns", "block")
+_NUMBERS = ("vector", "rows", "columns", "block", "parts")
 
 
 def read_schedule(attribute: ir.Attribute, plan: Plan) -> Schedule:
@@ -91,6 +94,11 @@ def _check(schedule: Schedule, plan: Plan) -> None:
         1 <= width <= 256 and width & (width - 1) == 0, f"vector is {width}, not a power of two up to 256"
     )
     require(schedule.rows >= 1, f"rows is {schedule.rows}, which is not positive")
+    parts = schedule.parts
+    require(
+        parts >= 1 and longest_split(plan, parts) == parts,
+        f"the reductions cannot be split into {parts} parts",
+    )
     require(schedule.block >= 1, f"block is {schedule.block}, which is not positive")
     require(
         schedule.columns == 0
@@ -128,14 +136,54 @@ def choose_schedule(plan: Plan, target: CpuTarget) -> Schedule:
     """The schedule that the cost model takes for this kernel and CPU."""
     form = form_of(plan)
     innermost = plan.loops[-1].number if plan.loops else -1
+    _refuse_transposes(plan, innermost)
     inner = [node for node in plan.nodes if innermost in node.loops]
     width = _vector_width(plan, inner, target)
     work = sum(cost(node) for node in inner) + len(plan.stores) or 1.0
     if form == "rows":
         row = max(1, _static(plan.reduced, 1024))
         rows = max(1, int(_WORK_PER_GROUP / (work * row)))
-        return Schedule(form, width, _balanced(rows, _static(plan.parallel, 2**20), target), 0, 64, True)
-    return _columns(plan, width, work, target)
+        places = _static(plan.parallel, 2**20)
+        schedule = Schedule(form, width, _balanced(rows, places, target), 0, 64, 1, True)
+    else:
+        schedule = _columns(plan, width, work, target)
+    return _split_if_few(plan, schedule, work, target)
+
+
+_SMALL = 16_384  # elements; so many fit into L1 whatever their order
+_NEAR = 16  # elements from one to the next that are still read from few cache lines
+
+
+def _refuse_transposes(plan: Plan, innermost: int) -> None:
+    """A load in long steps along the innermost loop, as of a transpose, is slow: there is no form for it yet."""
+    if _static(plan.loops, 2**20) <= _SMALL:
+        return
+    for load in plan.loads:
+        step = load.place.coefficient(innermost)
+        if step and (step.static is None or abs(step.static) > _NEAR):
+            raise NotCovered("it reads along another dim than it writes")
+
+
+def _split_if_few(plan: Plan, schedule: Schedule, work: float, target: CpuTarget) -> Schedule:
+    """Split long reductions where there are fewer work groups than cores."""
+    places = _static(plan.parallel, 2**20)
+    total = work * places * _static(plan.reduced, 1)
+    groups = -(-places // (schedule.rows * (schedule.columns or _static(plan.parallel[-1:], 1))))
+    if schedule.form == "rows":
+        groups = -(-places // schedule.rows)
+    if groups >= target.cores or total < 8 * _WORK_PER_GROUP:
+        return schedule
+    wanted = min(4 * target.cores // max(1, groups), int(total / _WORK_PER_GROUP))
+    parts = longest_split(plan, wanted)
+    return replace(schedule, rows=1, parts=parts) if parts > 1 else schedule
+
+
+def two_steps(schedule: Schedule, second: Plan) -> tuple[Schedule, Schedule]:
+    """The schedules of the parts, and of the plan that reduces them."""
+    form = form_of(second)
+    columns = schedule.vector if form == "columns" else 0
+    rest = Schedule(form, schedule.vector, 1, columns, schedule.block, 1, keep=False)
+    return replace(schedule, parts=1), rest
 
 
 def _columns(plan: Plan, width: int, work: float, target: CpuTarget) -> Schedule:
@@ -145,9 +193,9 @@ def _columns(plan: Plan, width: int, work: float, target: CpuTarget) -> Schedule
     rows = _static(parallel[:-1], 1)
     places = max(1, int(_WORK_PER_GROUP / (work * depth)))
     if places >= line:
-        return Schedule("columns", width, _balanced(places // line, rows, target), 0, 64, True)
+        return Schedule("columns", width, _balanced(places // line, rows, target), 0, 64, 1, True)
     wanted = _balanced(places, line, target)
-    return Schedule("columns", width, 1, -(-wanted // width) * width, 64, True)
+    return Schedule("columns", width, 1, -(-wanted // width) * width, 64, 1, True)
 
 
 def _balanced(size: int, total: int, target: CpuTarget) -> int:

@@ -98,8 +98,17 @@ class Symbols:
             a, b = b, a
         if isinstance(b, int):
             raise NotCovered(f"sizes {a} and {b} are said to be equal")
-        self._equal[b] = a
+        if not self._mentions(a, b):
+            self._equal[b] = a
         return a
+
+    def _mentions(self, origin: Hashable, other: Hashable) -> bool:
+        """Whether a size is computed from another one, which then cannot be put in terms of it."""
+        origin = self._find(origin)
+        if origin == other:
+            return True
+        parts = origin[1:] if isinstance(origin, tuple) and isinstance(origin[0], str) else ()
+        return any(self._mentions(part, other) for part in parts)
 
     def _find(self, origin: Hashable) -> Hashable:
         while origin in self._equal:

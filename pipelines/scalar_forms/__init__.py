@@ -17,7 +17,16 @@ from flambeau.pipelines.scalar_forms.table import FORMS
 from flambeau.pipelines.scalar_forms.value import Value
 
 # The modules with forms, one per family.
-FAMILIES = ("activation", "arithmetic", "casts", "circular", "compare", "exponential", "hyperbolic", "special")
+FAMILIES = (
+    "activation",
+    "arithmetic",
+    "casts",
+    "circular",
+    "compare",
+    "exponential",
+    "hyperbolic",
+    "special",
+)
 for _family in FAMILIES:
     import_module(f"{__name__}.{_family}")
 

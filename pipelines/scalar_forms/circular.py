@@ -150,11 +150,25 @@ def _wide_product(x: Value, y: Value) -> tuple[Value, Value]:
 # 1,216 bits of 2 / pi behind the point, after 64 zeros: bit 63 + i has the weight 2^-i.
 _TWO_OVER_PI_64 = (
     0x0000000000000000,
-    0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561,
-    0xB7246E3A424DD2E0, 0x06492EEA09D1921C, 0xFE1DEB1CB129A73E, 0xE88235F52EBB4484,
-    0xE99C7026B45F7E41, 0x3991D639835339F4, 0x9C845F8BBDF9283B, 0x1FF897FFDE05980F,
-    0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7, 0x4F463F669E5FEA2D, 0x7527BAC7EBE5F17B,
-    0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB,
+    0xA2F9836E4E441529,
+    0xFC2757D1F534DDC0,
+    0xDB6295993C439041,
+    0xFE5163ABDEBBC561,
+    0xB7246E3A424DD2E0,
+    0x06492EEA09D1921C,
+    0xFE1DEB1CB129A73E,
+    0xE88235F52EBB4484,
+    0xE99C7026B45F7E41,
+    0x3991D639835339F4,
+    0x9C845F8BBDF9283B,
+    0x1FF897FFDE05980F,
+    0xEF2F118B5A0A6D1F,
+    0x6D367ECF27CB09B7,
+    0x4F463F669E5FEA2D,
+    0x7527BAC7EBE5F17B,
+    0x3D0739F78A5292EA,
+    0x6BFB5FB11F8D5D08,
+    0x56033046FC7B6BAB,
 )
 
 _SINE_64 = (
@@ -185,7 +199,9 @@ def _turn_64(x: Value) -> Turn:
     # |x| = mantissa 2^(exponent - 52). Here the first bit of 2 / pi that matters has the number exponent + 10.
     mantissa = ((bits & (2**52 - 1)) | 2**52).as_unsigned()
     window = _window(_TWO_OVER_PI_64, maximum(exponent, -1) + 10, 3)
-    digits = _product_of_digits(mantissa, [half for word in window for half in (word >> 32, word & 0xFFFFFFFF)])
+    digits = _product_of_digits(
+        mantissa, [half for word in window for half in (word >> 32, word & 0xFFFFFFFF)]
+    )
     quadrant = (digits[0] + (1 << 29)) >> 30
     size = absolute(x)
     small = size < 0.5

@@ -388,7 +388,11 @@ def _log2_in_two_parts(x: Value) -> tuple[Value, Value]:
     p_high = without_low_word(u + v)
     p_low = v - (p_high - u)
     z_high = p_high * _TWO_THIRDS_PER_LN2[0]
-    z_low = p_high * _TWO_THIRDS_PER_LN2[1] + p_low * 0.9617966939259756 + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
+    z_low = (
+        p_high * _TWO_THIRDS_PER_LN2[1]
+        + p_low * 0.9617966939259756
+        + select(middle, _LOG2_OF_1_5[1], ax.constant(0))
+    )
     offset_high = select(middle, _LOG2_OF_1_5[0], ax.constant(0))
     count = as_float64(exponent)
     high = without_low_word(((z_high + z_low) + offset_high) + count)

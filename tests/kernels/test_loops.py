@@ -199,6 +199,15 @@ def test_a_sum_that_is_read_along_both_axes_is_not_covered() -> None:
     assert "a reduction is read at another place than it is computed" in text
 
 
+def edited(module: KernelModule, **changes: object) -> str:
+    """The module with the schedule that the cost model chooses, some entries of which are changed."""
+    chosen = module.run("builtin.module(decompose{before=lowering},cse,schedule-kernels)")
+    for name, value in changes.items():
+        chosen, count = re.subn(rf"\b{name} = [^,}}]+", f"{name} = {value}", chosen)
+        assert count == 1
+    return chosen
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from(sorted(FORMS)),
@@ -213,17 +222,49 @@ def test_an_edited_schedule_changes_the_loops_and_not_the_result(
 ) -> None:
     count, build = FORMS[name]
     module = KernelModule(["tensor<11x150xf32>"] * count, build)
-    chosen = module.run("builtin.module(decompose{before=lowering},cse,schedule-kernels)")
-    form = "rows" if 'form = "rows"' in chosen else "columns"
+    form = "rows" if 'form = "rows"' in edited(module) else "columns"
     columns = tiles * vector if form == "columns" else 0
-    edited = re.sub(
-        r"flambeau.schedule = \{[^}]*\}",
-        f'flambeau.schedule = {{form = "{form}", vector = {vector}, rows = {rows}, columns = {columns}, '
-        f"block = {block}, keep = {str(keep).lower()}}}",
-        chosen,
+    module.text = edited(
+        module, vector=vector, rows=rows, columns=columns, block=block, keep=str(keep).lower()
     )
-    assert edited != chosen
-    module.text = edited
     inputs = matrices(name, (11, 150), 0)
     for found, wanted in zip(module.compiled()(inputs), module.interpret(inputs), strict=True):
         assert torch.allclose(found.float(), wanted.float(), rtol=3e-6, atol=3e-6)
+
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum of all": lambda x: b.sum(x, []),
+    "mean of all": lambda x: (b.mean(x, [], True), b.amax(x, [])),
+    "columns": lambda x: (b.sum(x, [0]), b.amax(x, [0])),
+    "rows": lambda x: (b.amin(x, [1]), b.sum(b.mul(x, x), [1], True)),
+}
+ELEMENTS = {
+    "f32": torch.float32,
+    "f64": torch.float64,
+    "bf16": torch.bfloat16,
+    "i32": torch.int32,
+    "ui8": torch.uint8,
+}
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_in_two_steps(name: str, element: str) -> None:
+    """Parts in parallel, then their reduction: the same as in one step, up to rounding."""
+    if name == "mean of all" and element in ("i32", "ui8"):
+        pytest.skip("means are of floats")
+    x = (torch.rand(12, 40) * 250).to(ELEMENTS[element])
+    module = KernelModule([f"tensor<12x40x{element}>"], REDUCTIONS[name])
+    module.text = edited(module, parts=4)
+    assert module.lowered().count('"flow.dispatch"') == 2
+    for found, wanted in zip(module.compiled()([x]), module.interpret([x]), strict=True):
+        assert found.dtype == wanted.dtype and found.shape == wanted.shape
+        assert torch.allclose(found.double(), wanted.double(), rtol=1e-2 if element == "bf16" else 1e-6)
+
+
+def test_a_long_sum_of_all_is_split() -> None:
+    module = KernelModule(["tensor<1024x1024xf32>"], lambda x: b.sum(x, []))
+    x = torch.rand(1024, 1024)
+    assert module.lowered().count('"flow.dispatch"') == 2
+    (found,) = module.compiled()([x])
+    assert error(found, x.double().sum()) <= 2e-7
