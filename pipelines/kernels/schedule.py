@@ -166,14 +166,15 @@ def _refuse_transposes(plan: Plan, innermost: int) -> None:
 
 def _split_if_few(plan: Plan, schedule: Schedule, work: float, target: CpuTarget) -> Schedule:
     """Split long reductions where there are fewer work groups than cores."""
-    places = _static(plan.parallel, 2**20)
+    places = max(1, _static(plan.parallel, 2**20))
     total = work * places * _static(plan.reduced, 1)
-    groups = -(-places // (schedule.rows * (schedule.columns or _static(plan.parallel[-1:], 1))))
-    if schedule.form == "rows":
-        groups = -(-places // schedule.rows)
+    tile = schedule.rows
+    if schedule.form == "columns":
+        tile *= schedule.columns or max(1, _static(plan.parallel[-1:], 1))
+    groups = -(-places // tile)
     if groups >= target.cores or total < 8 * _WORK_PER_GROUP:
         return schedule
-    wanted = min(4 * target.cores // max(1, groups), int(total / _WORK_PER_GROUP))
+    wanted = min(4 * target.cores // groups, int(total / _WORK_PER_GROUP))
     parts = longest_split(plan, wanted)
     return replace(schedule, rows=1, parts=parts) if parts > 1 else schedule
 

@@ -268,3 +268,15 @@ def test_a_long_sum_of_all_is_split() -> None:
     assert module.lowered().count('"flow.dispatch"') == 2
     (found,) = module.compiled()([x])
     assert error(found, x.double().sum()) <= 2e-7
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_work_groups_on_threads(name: str) -> None:
+    """Many work groups, with tails in both dims, on the driver with worker threads: as on the one without."""
+    count, build = FORMS[name]
+    inputs = matrices(name, (1031, 517), 0)
+    module = KernelModule(["tensor<1031x517xf32>"] * count, build)
+    alone = module.compiled()(inputs)
+    for _ in range(3):
+        for found, wanted in zip(module.compiled(driver="local-task")(inputs), alone, strict=True):
+            assert torch.equal(found, wanted)
