@@ -17,6 +17,7 @@ from flambeau.dialects.calls import choice, host
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.errors import file_location
+from flambeau.dialects.facts import ArgumentFacts, ResultFacts
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 
@@ -82,32 +83,30 @@ class _Printer:
     def function(self, function: Any) -> str:
         """The lines of a `func.func` with one block."""
         block = fn.entry_block(function)
-        attributes, results = fn.argument_attributes(function), fn.result_attributes(function)
-        for argument, facts in zip(block.arguments, attributes, strict=True):
+        of_arguments, of_results = fn.argument_facts(function), fn.result_facts(function)
+        for argument, facts in zip(block.arguments, of_arguments, strict=True):
             self._name(argument, self._argument_name(argument, facts))
-            for dim, size in enumerate(facts.get("flambeau.dims", ())):
-                if isinstance(size, ir.StringAttr) and is_tensor(argument.type):
-                    self._origins.describe(argument, dim, size.value)
+            for dim, size in enumerate(facts.dims or ()):
+                if isinstance(size, str) and is_tensor(argument.type):
+                    self._origins.describe(argument, dim, size)
         arguments = [
             f"{self._names[a]}: {self._type(a)}{_facts(_ARGUMENT_FACTS, facts)}"
-            for a, facts in zip(block.arguments, attributes, strict=True)
+            for a, facts in zip(block.arguments, of_arguments, strict=True)
         ]
         returned = [
             f"{self._type(v)}{_facts(_RESULT_FACTS, facts)}"
-            for v, facts in zip(fn.terminator(block).operands, results, strict=True)
+            for v, facts in zip(fn.terminator(block).operands, of_results, strict=True)
         ]
         private = "private " if fn.is_private(function) else ""
         self._block(block, "  ")
         head = f"{private}def {function.name.value}({_listed(arguments)}) -> ({_listed(returned)}):"
         return "\n".join([head, *_columns(self._lines)])
 
-    def _argument_name(self, argument: ir.Value, facts: fn.Attributes) -> str:
+    def _argument_name(self, argument: ir.Value, facts: ArgumentFacts) -> str:
         location = argument.location
         if isinstance(location, ir.NameLoc) and location.name_str.isidentifier():
             return str(location.name_str)
-        if "flambeau.role" in facts:
-            return str(ir.StringAttr(facts["flambeau.role"]).value)
-        return "arg"
+        return facts.role or "arg"
 
     def _name(self, value: ir.Value, wanted: str) -> str:
         name, count = wanted, 1
@@ -143,8 +142,7 @@ class _Printer:
         if op.name in ("func.return", "return"):
             return f"return {', '.join(map(self._operand, op.operands))}".rstrip()
         if op.name == "func.call":
-            callee = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
-            return f"call @{callee}({', '.join(map(self._operand, op.operands))})"
+            return f"call @{fn.callee_name(op)}({', '.join(map(self._operand, op.operands))})"
         arguments = self._fields(op) if op.name in OPS else self._generic(op)
         return f"{op.name.removeprefix('flambeau.')}({', '.join(arguments)})"
 
@@ -304,27 +302,28 @@ def _listed(parts: Sequence[str]) -> str:
     return line if len(line) <= 80 else "\n    " + ",\n    ".join(parts) + ",\n"
 
 
-def _plain(attribute: ir.Attribute) -> str:
-    return str(attribute.value) if isinstance(attribute, ir.StringAttr | ir.IntegerAttr) else str(attribute)
-
-
-# What is said about arguments and results, as words; `{}` stands for the attribute.
+# Facts about arguments and results as words; `{}` is the fact.
 _ARGUMENT_FACTS = {
-    "flambeau.role": "{}",
-    "autograd.requires_grad": "grad",
-    "flambeau.of_argument": "of argument {}",
-    "flambeau.of_result": "of result {}",
+    "role": "{}",
+    "requires_grad": "grad",
+    "of_argument": "of argument {}",
+    "of_result": "of result {}",
 }
 _RESULT_FACTS = {
-    "flambeau.updates": "updates argument {}",
-    "flambeau.saved": "saved",
-    "flambeau.gradient_of": "gradient of argument {}",
-    "flambeau.is_argument": "is argument {}",
-    "flambeau.view_of_argument": "view of argument {}",
-    "flambeau.view_of_result": "view of result {}",
-    "flambeau.base": "base",
+    "updates": "updates argument {}",
+    "saved": "saved",
+    "gradient_of": "gradient of argument {}",
+    "is_argument": "is argument {}",
+    "view_of_argument": "view of argument {}",
+    "view_of_result": "view of result {}",
+    "base": "base",
 }
 
 
-def _facts(words: dict[str, str], attributes: fn.Attributes) -> str:
-    return "".join(f" {text.format(_plain(attributes[k]))}" for k, text in words.items() if k in attributes)
+def _facts(words: dict[str, str], facts: ArgumentFacts | ResultFacts) -> str:
+    stated = {name: getattr(facts, name) for name in words}
+    return "".join(
+        f" {words[name].format(value)}"
+        for name, value in stated.items()
+        if value is not None and value is not False
+    )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Calls of ATen overloads -> our ops: what all importers share, whatever represents a call and its arguments.
 
-The `aten` patterns of the op classes say which op an overload is; where no pattern can, a rule does (aten_rules.py).
+The `aten` patterns of the op classes say which op an overload is; where no pattern can, a rule does (rules.py).
 """
 
 from abc import ABC, abstractmethod

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """ATen overloads that are not one op of ours with the same arguments: a rule each, by overload name.
 
-A rule receives the importer (aten_importer.py) and the overload's arguments by schema name, and returns the value (a
+A rule receives the importer (importer.py) and the overload's arguments by schema name, and returns the value (a
 list if the overload returns several). Whatever a plain `aten = ...` on an op class can say needs no rule.
 """
 

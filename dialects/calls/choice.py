@@ -6,20 +6,18 @@ if its first operand, a `tensor<i1>`, is true and else @g, with the other operan
 or with operands of different types; `func.call` is one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import custom
-from flambeau.dialects.calls.host import EFFECTS, HOST, call, declare
+from flambeau.dialects.calls.host import EFFECTS, declare
+from flambeau.dialects.derivative import Derivative, Differentiation, Gradients
 from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.facts import Attributes
 from flambeau.dialects.types import compatible, is_float
 
 BRANCHES = "flambeau.branches"
-
-Differentiate = Callable[[Any, Sequence[int], Sequence[int]], None]
-"""(function, active arguments, results with a tangent): make it (arguments, tangents) -> the arguments' gradients."""
 
 
 def is_choice(function: Any) -> bool:
@@ -32,13 +30,11 @@ def branches(op: ir.Operation) -> tuple[Any, Any] | None:
 
     UnsupportedOpError if these do not fit the call.
     """
-    if op.name != "func.call":
-        return None
-    symbols = _symbols(op)
-    choice = symbols.get(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
+    choice = fn.called_function(op)
     if choice is None or not is_choice(choice):
         return None
     names = branch_names(choice)
+    symbols = fn.symbol_table(fn.module_of(op))
     if len(names) != 2 or any(name not in symbols for name in names):
         raise UnsupportedOpError(op, f"{BRANCHES} must name two functions of the module, it is {names}")
     on_true, on_false = (symbols[name] for name in names)
@@ -74,70 +70,50 @@ def choose(
     body: ir.Block,
 ) -> ir.Operation:
     """Call one of the two functions `chosen`, at the insertion point; `body` is the module's, where it is declared."""
-    attributes: fn.Attributes = {BRANCHES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(n) for n in chosen])}
+    attributes: Attributes = {BRANCHES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(n) for n in chosen])}
     given = [predicate, *operands]
     unique = declare(body, name, [v.type for v in given], results, attributes)
-    made = call(unique, results, given)
+    made = fn.call(unique, results, given)
     if _has_effects(made):
         made.attributes[EFFECTS] = ir.UnitAttr.get()
     return made
 
 
-def call_derivative(
-    op: ir.Operation,
-    incoming: Sequence[ir.Value | None],
-    is_active: Callable[[ir.Value], bool],
-    differentiate: Differentiate,
-) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """Call the derivative of the branch that a call chose; yields its active operands with their gradients.
+class ChoiceDerivative(Derivative):
+    """The derivative of a choice: the same choice between the derivatives of its branches.
 
-    Each branch's derivative computes its forward again, so nothing has to be saved but the operands.
+    Each of these computes its forward again, so nothing has to be saved but the operands.
     """
-    chosen = branches(op)
-    assert chosen is not None
-    predicate, *operands = op.operands
-    active = [i for i, o in enumerate(operands) if is_active(o)]
-    present = [i for i, g in enumerate(incoming) if g is not None]
-    if not active:
-        return
-    names = []
-    for function in chosen:
-        copy = _copy(function, f"{function.name.value}_vjp")
-        differentiate(copy, active, present)
-        names.append(copy.name.value)
-    gradients = choose(
-        "cond_vjp",
-        predicate,
-        names,
-        [*operands, *(g for g in incoming if g is not None)],
-        [operands[i].type for i in active],
-        _module_of(op).body,
-    )
-    yield from zip((operands[i] for i in active), gradients.results, strict=True)
 
+    def results(self, op: ir.Operation) -> list[ir.Value]:
+        """All float ones, whatever the branches make of them."""
+        return [r for r in op.results if is_float(r.type)]
 
-def keep_on_host(function: Any) -> None:
-    """Mark a function, and whatever is called in it, as run by the interpreter."""
-    attributes = function.operation.attributes
-    if HOST in attributes:
-        return
-    attributes[HOST] = ir.UnitAttr.get(function.operation.context)
-    for op in fn.operations(fn.entry_block(function)):
-        for called in _called_by(op):
-            keep_on_host(called)
+    def vjp(
+        self, op: ir.Operation, incoming: Sequence[ir.Value | None], engine: Differentiation
+    ) -> Gradients:
+        predicate, *operands = op.operands
+        active = [i for i, o in enumerate(operands) if engine.wants(o)]
+        present = [i for i, g in enumerate(incoming) if g is not None]
+        if not active:
+            return
+        names = []
+        for function in branches(op) or ():
+            copy = _copy(function, f"{function.name.value}_vjp")
+            engine.differentiate_branch(copy, active, present)
+            names.append(copy.name.value)
+        gradients = choose(
+            "cond_vjp",
+            predicate,
+            names,
+            [*operands, *(g for g in incoming if g is not None)],
+            [operands[i].type for i in active],
+            fn.module_of(op).body,
+        )
+        yield from zip((operands[i] for i in active), gradients.results, strict=True)
 
-
-def _called_by(op: ir.Operation) -> list[Any]:
-    """The functions with a body that a call may run: one, its derivative, or those that it chooses between."""
-    if op.name != "func.call":
-        return []
-    symbols = _symbols(op)
-    names = [ir.FlatSymbolRefAttr(op.attributes["callee"]).value]
-    if custom.has_backward(op):
-        names.append(custom.backward_name(op))
-    if is_choice(symbols[names[0]]):
-        names = branch_names(symbols[names[0]])
-    return [symbols[name] for name in names if len(symbols[name].regions[0].blocks)]
+    def inside(self, op: ir.Operation) -> list[ir.Operation]:
+        return [o for branch in branches(op) or () for o in fn.operations(fn.entry_block(branch))]
 
 
 def erase_choices(module: ir.Module) -> None:
@@ -148,20 +124,14 @@ def erase_choices(module: ir.Module) -> None:
             function.operation.erase()
 
 
-def differentiable_results(op: ir.Operation) -> list[ir.Value]:
-    """The results that may have a gradient: all float ones, whatever the branches make of them."""
-    return [r for r in op.results if is_float(r.type)]
-
-
 def _has_effects(op: ir.Operation) -> bool:
     """Whether something in a branch must run even if nobody uses its results."""
-    inside = [o for function in branches(op) or () for o in fn.operations(fn.entry_block(function))]
-    return any(EFFECTS in o.attributes for o in inside)
+    return any(EFFECTS in o.attributes for o in ChoiceDerivative().inside(op))
 
 
 def _copy(function: Any, name: str) -> Any:
     """The function under another name, without the calls that it makes for their effects alone."""
-    unique = fn.fresh_name(_module_of(function.operation).body, name)
+    unique = fn.fresh_name(fn.module_of(function.operation).body, name)
     with ir.InsertionPoint(function.operation):
         copy = function.operation.clone().opview
     copy.operation.attributes["sym_name"] = ir.StringAttr.get(unique)
@@ -171,13 +141,3 @@ def _copy(function: Any, name: str) -> Any:
             if not len(op.results):
                 op.erase()
     return copy
-
-
-def _symbols(op: ir.Operation) -> dict[str, Any]:
-    return {f.name.value: f for f in fn.functions(_module_of(op), declarations=True)}
-
-
-def _module_of(op: ir.Operation) -> Any:
-    while op.name != "builtin.module":
-        op = op.parent.operation
-    return op.opview

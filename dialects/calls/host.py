@@ -24,13 +24,16 @@ A function with a body and the unit attribute `flambeau.host` is run by the inte
 functions. `flambeau.effects` on a call says that it must run even if nobody uses its results.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.derivative import Derivative, Differentiation, Gradients, carries_gradient
 from flambeau.dialects.dialect import TapeType
+from flambeau.dialects.errors import MissingVjpError, UnsupportedOpError
+from flambeau.dialects.facts import Attributes
 from flambeau.dialects.opdef import OPS
 
 HOST = "flambeau.host"
@@ -55,27 +58,19 @@ def is_host_function(function: Any) -> bool:
 
 def callee(op: ir.Operation) -> Any | None:
     """The host function that an op calls, None for any other op."""
-    if op.name != "func.call":
-        return None
-    name = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
-    function = _symbols(op).get(name)
+    function = fn.called_function(op)
     return function if function is not None and is_host_function(function) else None
-
-
-def _symbols(op: ir.Operation) -> dict[str, Any]:
-    return {f.name.value: f for f in fn.functions(_module_of(op), declarations=True)}
-
-
-def _module_of(op: ir.Operation) -> Any:
-    while op.name != "builtin.module":
-        op = op.parent.operation
-    return op.opview
 
 
 def reason(function: Any) -> str:
     """Why a function runs on the host; empty if it does not say."""
     attributes = function.operation.attributes
     return str(ir.StringAttr(attributes[REASON]).value) if REASON in attributes else ""
+
+
+def argument_template(function: Any) -> ir.ArrayAttr:
+    """How the arguments of PyTorch's op are made of the operands; see `flambeau.arguments`."""
+    return ir.ArrayAttr(function.operation.attributes[ARGUMENTS])
 
 
 def bodies(function: Any) -> list[str]:
@@ -102,7 +97,7 @@ def declare(
     name: str,
     inputs: Sequence[ir.Type],
     results: Sequence[ir.Type],
-    attributes: fn.Attributes,
+    attributes: Attributes,
 ) -> str:
     """A host function without a body, at the start of a module's body; the name that it got."""
     unique = fn.fresh_name(body, name)
@@ -120,37 +115,72 @@ def declare(
     return unique
 
 
-def call(name: str, results: Sequence[ir.Type], operands: Sequence[ir.Value]) -> ir.Operation:
-    """A `func.call` at the insertion point."""
-    return ir.Operation.create(
-        "func.call",
-        results=list(results),
-        operands=list(operands),
-        attributes={"callee": ir.FlatSymbolRefAttr.get(name)},
-    )
-
-
 # --- Derivatives -----------------------------------------------------------------------------------------------------
 
 
-def runs_once(function: Any) -> bool:
-    """Whether a host function must not run a second time to differentiate its gradient.
+class HostDerivative(Derivative):
+    """The derivative of a call on the host: PyTorch's own, by the tape that the call returns for it."""
 
-    One with a body is run by the interpreter, where random ops draw anew.
-    """
-    return any(name in function.operation.attributes for name in (ONCE, HOST))
+    def results(self, op: ir.Operation) -> list[ir.Value]:
+        """All those of a derivative, which is linear in its operands but the tape."""
+        function = callee(op)
+        assert function is not None
+        if is_derivative(function):
+            return [r for r in op.results if carries_gradient(r)]
+        floats = [op.results[i] for i in indices(function, DIFFERENTIABLE)]
+        return [r for r in op.results if r in floats or is_tape(r)]
+
+    def prepared(self, op: ir.Operation, active: Collection[ir.Value]) -> ir.Operation:
+        """A call that returns no tape yet is replaced by one that does."""
+        function = callee(op)
+        assert function is not None
+        if not self.results(op):
+            return op
+        operands = [i for i, o in enumerate(op.operands) if o in active]
+        if not _has_tape(op):
+            return _with_tape(op, function, operands)
+        if not set(operands) <= set(indices(function, ACTIVE)):
+            raise UnsupportedOpError(
+                op, "it is to be differentiated by an operand that its tape does not hold"
+            )
+        return op
+
+    def vjp(
+        self, op: ir.Operation, incoming: Sequence[ir.Value | None], engine: Differentiation
+    ) -> Gradients:
+        """A call of the derivative by the tape."""
+        if not _has_tape(op):
+            raise MissingVjpError(op, "its call returns no tape to differentiate it by")
+        function = callee(op)
+        assert function is not None
+        present = [i for i, g in enumerate(incoming) if g is not None]
+        active = _taped_operands(op)
+        operands = [list(op.results)[-1], *(incoming[i] for i in present)]
+        attributes: Attributes = {VJP_OF_RESULTS: ir.DenseI64ArrayAttr.get(present)}
+        for name in (TARGET, REASON, CHOSEN):
+            if name in function.operation.attributes:
+                attributes[name] = function.operation.attributes[name]
+        base = function.name.value.replace("_taped", "_vjp")
+        types = [a.type for a in active]
+        name = declare(fn.module_of(op).body, base, [o.type for o in operands], types, attributes)
+        yield from zip(active, fn.call(name, types, operands).results, strict=True)
+
+    def why_once(self, op: ir.Operation) -> str | None:
+        """One with a body is run by the interpreter, where random ops draw anew."""
+        function = callee(op)
+        assert function is not None
+        if EFFECTS not in op.attributes and not any(n in function.operation.attributes for n in (ONCE, HOST)):
+            return None
+        reason = "to differentiate its gradient it would have to run again, which may give something else"
+        return f"{name_of(function)} runs on the host: {reason}"
 
 
-def differentiable_results(op: ir.Operation, function: Any) -> list[ir.Value]:
-    """The results of a call through which gradients flow: all those of a derivative, which is linear in its operands
-    but the tape.
-    """
-    if VJP_OF_RESULTS in function.operation.attributes:
-        return [r for r in op.results if not is_tape(r)]
-    return [op.results[i] for i in indices(function, DIFFERENTIABLE)]
+def is_derivative(function: Any) -> bool:
+    """Whether a host function is the derivative of another, by its tape."""
+    return VJP_OF_RESULTS in function.operation.attributes
 
 
-def with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Operation:
+def _with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Operation:
     """Replace a call of a host function by one that also returns a tape, to differentiate by the `active` operands."""
     type_ = function.type
     results = [*type_.results, TapeType.get()]
@@ -158,14 +188,12 @@ def with_tape(op: ir.Operation, function: Any, active: Sequence[int]) -> ir.Oper
     for dropped in ("sym_name", "sym_visibility", "function_type", "res_attrs"):
         attributes.pop(dropped, None)
     attributes[ACTIVE] = ir.DenseI64ArrayAttr.get(list(active))
-    name = declare(_module_of(op).body, f"{function.name.value}_taped", type_.inputs, results, attributes)
+    name = declare(fn.module_of(op).body, f"{function.name.value}_taped", type_.inputs, results, attributes)
     with ir.InsertionPoint(op), op.location:
-        taped = call(name, results, list(op.operands))
+        taped = fn.call(name, results, list(op.operands))
     if EFFECTS in op.attributes:
         taped.attributes[EFFECTS] = op.attributes[EFFECTS]
-    for old, new in zip(op.results, taped.results, strict=False):
-        old.replace_all_uses_with(new)
-    op.erase()
+    fn.replace_op(op, list(taped.results)[:-1])
     return taped
 
 
@@ -174,38 +202,19 @@ def is_tape(value: ir.Value) -> bool:
     return isinstance(value.type, TapeType)
 
 
-def has_tape(op: ir.Operation) -> bool:
-    """Whether a call returns a tape."""
-    return op.name == "func.call" and any(map(is_tape, op.results))
+def _has_tape(op: ir.Operation) -> bool:
+    return any(map(is_tape, op.results))
 
 
-def taped_operands(op: ir.Operation) -> list[ir.Value]:
+def _taped_operands(op: ir.Operation) -> list[ir.Value]:
     """The values by which the tape of a call is differentiated.
 
-    In place of a tape among them, as the call of a derivative has it, stand those that this one leads back to.
+    In place of a tape among them, as the call of a derivative has it, come those that this one leads back to.
     """
     values: list[ir.Value] = []
     for operand in (op.operands[i] for i in indices(callee(op), ACTIVE)):
-        values += taped_operands(operand.owner) if is_tape(operand) else [operand]
+        values += _taped_operands(operand.owner) if is_tape(operand) else [operand]
     return values
-
-
-def call_vjp(op: ir.Operation, incoming: Sequence[ir.Value | None]) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """Call the derivative of a taped call at the insertion point; yields what it was taped for, with the gradients."""
-    function = callee(op)
-    assert function is not None
-    present = [i for i, g in enumerate(incoming) if g is not None]
-    active = taped_operands(op)
-    operands = [list(op.results)[-1], *(incoming[i] for i in present)]
-    attributes: fn.Attributes = {VJP_OF_RESULTS: ir.DenseI64ArrayAttr.get(present)}
-    for name in (TARGET, REASON, CHOSEN):
-        if name in function.operation.attributes:
-            attributes[name] = function.operation.attributes[name]
-    base = function.name.value.replace("_taped", "_vjp")
-    name = declare(
-        _module_of(op).body, base, [o.type for o in operands], [a.type for a in active], attributes
-    )
-    yield from zip(active, call(name, [a.type for a in active], operands).results, strict=True)
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------
@@ -223,21 +232,17 @@ class HostOp:
 
 def ops_on_host(module: Any) -> Iterator[HostOp]:
     """The ops of a module that run on the host: calls of PyTorch, and what `split` left there."""
-    declared = {f.name.value: f for f in fn.functions(module, declarations=True) if is_host_function(f)}
+    declared = {name: f for name, f in fn.symbol_table(module).items() if is_host_function(f)}
     for function in fn.functions(module):
         for op in fn.operations(fn.entry_block(function)):
             if REASON in op.attributes:
                 text = str(ir.StringAttr(op.attributes[REASON]).value)
                 yield HostOp(op.name, text, op.location, CHOSEN in op.attributes)
-            elif op.name == "func.call":
-                called = declared.get(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
-                if (
-                    called is not None
-                    and TARGET in called.operation.attributes
-                    and not _is_op_of_dialect(called)
-                ):
-                    chosen = CHOSEN in called.operation.attributes
-                    yield HostOp(target(called), reason(called), op.location, chosen)
+                continue
+            called = declared.get(fn.callee_name(op) or "")
+            if called is not None and TARGET in called.operation.attributes and not _is_op_of_dialect(called):
+                chosen = CHOSEN in called.operation.attributes
+                yield HostOp(target(called), reason(called), op.location, chosen)
 
 
 def _is_op_of_dialect(function: Any) -> bool:

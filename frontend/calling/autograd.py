@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from flambeau.frontend.calling.signature import ResultFacts, Signature
+from flambeau.frontend.calling.signature import Result, Signature
 from flambeau.runtime.resident import ResidentTensor, to_tensor
 
 Execute = Callable[[Sequence[Any]], list[Any]]
@@ -330,7 +330,7 @@ class _BackwardCall:
             if node is not None and _is_executed(node)
         }
 
-    def _exists(self, gradient: ResultFacts) -> bool:
+    def _exists(self, gradient: Result) -> bool:
         """As in eager, what no used output depends on has no gradient, rather than one of zeros."""
         return not gradient.of_tangents or any(self._tangents[i] is not None for i in gradient.of_tangents)
 

@@ -17,7 +17,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
 from flambeau.dialects.dialect import RefType
 from flambeau.frontend.calling.autograd import CompileGradients, Differentiable, Execute
-from flambeau.frontend.calling.signature import ResultFacts, Signature, Sizes, read_signature
+from flambeau.frontend.calling.signature import Result, Signature, Sizes, read_signature
 from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.runtime import interpreter
 from flambeau.runtime.artefact_cache import ArtefactCache
@@ -30,7 +30,7 @@ Call = Execute
 
 def functions_by_name(module: ir.Module) -> dict[str, Any]:
     """The public `func.func`s of a module by name."""
-    return {f.name.value: f for f in fn.functions(module) if not fn.is_private(f)}
+    return {f.name.value: f for f in fn.public_functions(module)}
 
 
 def signatures(module: ir.Module) -> dict[str, Signature]:
@@ -65,7 +65,7 @@ def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
     return execute, facts
 
 
-def _updates_of_references(function: Any) -> dict[int, ResultFacts]:
+def _updates_of_references(function: Any) -> dict[int, Result]:
     """For each argument that a store reaches, the facts of its new value."""
     block = fn.entry_block(function)
     roots: dict[ir.Value, int] = {a: i for i, a in enumerate(block.arguments) if isinstance(a.type, RefType)}
@@ -78,7 +78,7 @@ def _updates_of_references(function: Any) -> dict[int, ResultFacts]:
             visible[index] = visible.get(index, False) or not op.opview.hidden
     arguments = read_signature(function).arguments
     return {
-        index: ResultFacts(dtype=arguments[index].dtype, updates=index, hidden=not seen)
+        index: Result(dtype=arguments[index].dtype, updates=index, hidden=not seen)
         for index, seen in sorted(visible.items())
     }
 

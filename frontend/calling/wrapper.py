@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch._C._autograd import CreationMeta, _set_creation_meta
 
-from flambeau.frontend.calling.signature import ResultFacts, Signature, Sizes
+from flambeau.frontend.calling.signature import Result, Signature, Sizes
 from flambeau.frontend.capture.shared_memory import SharedMemory, meet, place_of
 
 Call = Callable[[Sequence[Any]], list[Any]]
@@ -115,7 +115,7 @@ class CompiledGraph:
         return outputs
 
     def _output(
-        self, fact: ResultFacts, value: Any, arguments: Sequence[Any], results: Sequence[Any], sizes: Sizes
+        self, fact: Result, value: Any, arguments: Sequence[Any], results: Sequence[Any], sizes: Sizes
     ) -> Any:
         if fact.dtype is None:
             return value

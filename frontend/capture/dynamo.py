@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Capture: a TorchDynamo graph, or a function and example arguments -> an ATen graph on fake tensors, before autograd.
 
-Comes out: a `CapturedGraph` (signature.py). Nothing runs on real data: the caller's tensors, grad mode, autocast and
+Comes out: a `CapturedGraph` (records.py). Nothing runs on real data: the caller's tensors, grad mode, autocast and
 random state stay as they are. What cannot be captured without guessing raises `UnsupportedGraphError`.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
+from flambeau.dialects.facts import ArgumentFacts, Attributes
 from flambeau.frontend.importing import symbols
 from flambeau.runtime.interpreter.host_calls import constant_attribute
 
@@ -41,7 +42,7 @@ def import_host_call(
     operands = Operands(importer)
     template = ir.ArrayAttr.get([operands.attribute(a) for a in arguments.values()])
     positions = [operands.nodes.index(node) for node in written]
-    attributes: fn.Attributes = {host.ARGUMENTS: template}
+    attributes: Attributes = {host.ARGUMENTS: template}
     if positions:
         attributes[host.WRITTEN] = ir.DenseI64ArrayAttr.get(positions)
     if chosen:
@@ -60,7 +61,7 @@ def call_on_host(
     operands: "Operands",
     differentiable: Sequence[bool],
     reason: str,
-    attributes: fn.Attributes,
+    attributes: Attributes,
 ) -> ir.Operation:
     """Declare a host function and call it, for the results that the importer is about to import.
 
@@ -71,10 +72,10 @@ def call_on_host(
         for i, (flag, result) in enumerate(zip(differentiable, importer.results, strict=False))
         if flag and isinstance(result, torch.Tensor) and result.dtype.is_floating_point
     ]
-    facts: fn.Attributes = {
+    facts: Attributes = {
         host.TARGET: ir.StringAttr.get(target),
         host.REASON: ir.StringAttr.get(reason),
-        "arg_attrs": ir.ArrayAttr.get([ir.DictAttr.get(f) for f in operands.facts]),
+        "arg_attrs": fn.facts_attribute(operands.facts),
     }
     if floats and importer.needs_autograd:
         facts[host.DIFFERENTIABLE] = ir.DenseI64ArrayAttr.get(floats)
@@ -86,7 +87,7 @@ def call_on_host(
     unique = host.declare(
         importer.module_body, name, [v.type for v in operands.values], types, attributes | facts
     )
-    call = host.call(unique, types, operands.values)
+    call = fn.call(unique, types, operands.values)
     for value, fake in zip(call.results, importer.results, strict=False):
         if isinstance(fake, torch.SymInt):
             importer.symbols.bind(fake, value)
@@ -117,7 +118,7 @@ class Operands:
         self._importer = importer
         self.values: list[ir.Value] = []
         self.nodes: list[fx.Node | None] = []
-        self.facts: list[fn.Attributes] = []
+        self.facts: list[ArgumentFacts] = []
 
     def attribute(self, argument: Any) -> ir.Attribute:
         """How an argument stands in the call."""
@@ -146,16 +147,15 @@ class Operands:
     def _operand(self, node: fx.Node | None, value: ir.Value, suffix: str = "") -> ir.Attribute:
         self.values.append(value)
         self.nodes.append(node)
-        self.facts.append(dict(_layout(node)))
+        self.facts.append(ArgumentFacts(strides=_strides(node)))
         return ir.StringAttr.get(f"%{len(self.values) - 1}{suffix}")
 
 
-def _layout(node: fx.Node | None) -> Iterator[tuple[str, ir.Attribute]]:
+def _strides(node: fx.Node | None) -> tuple[int, ...] | None:
     """Eager's strides of a tensor, where they are known and not the ones that it will have here."""
     fake = node.meta.get("val") if node is not None else None
     if not isinstance(fake, torch.Tensor):
-        return
-    strides = [symbols.static(s) for s in fake.stride()]
-    sizes = [symbols.static(s) for s in fake.shape]
-    if None not in strides and None not in sizes and not fake.is_contiguous():
-        yield "flambeau.strides", ir.DenseI64ArrayAttr.get(strides)
+        return None
+    strides = [static for s in fake.stride() if (static := symbols.static(s)) is not None]
+    all_known = len(strides) == fake.dim() and all(symbols.static(s) is not None for s in fake.shape)
+    return tuple(strides) if all_known and not fake.is_contiguous() else None

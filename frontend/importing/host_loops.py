@@ -15,7 +15,8 @@ from torch import fx
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice, host
+from flambeau.dialects.calls import host, keep_on_host
+from flambeau.dialects.facts import Attributes
 from flambeau.dialects.opdef import OPS
 from flambeau.frontend.capture.records import NODE_RECORD, NodeRecord
 from flambeau.frontend.importing.fallback import Operands, call_on_host
@@ -121,13 +122,13 @@ def import_loop(importer: "Importer", node: fx.Node) -> list[ir.Value]:
     # What a tape records, and what PyTorch draws, is interpreted; other bodies may be compiled.
     if importer.needs_autograd or draws_or_calls:
         for function in functions:
-            choice.keep_on_host(function)
+            keep_on_host(function)
     *varying, same = groups
     inner = placeholders[len(placeholders) - len(same) :]
     same = [v for v, p in zip(same, inner, strict=True) if is_value(p)]  # a known number stands in the bodies
     operands = Operands(importer)
     template = [[operands.attribute(v) for v in group] for group in (*varying, same)]
-    attributes: fn.Attributes = {
+    attributes: Attributes = {
         host.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(name) for name in names]),
         host.ARGUMENTS: ir.ArrayAttr.get([ir.ArrayAttr.get(group) for group in template]),
     }

@@ -24,6 +24,7 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.aten.importer import AtenImporter, Size, same_static_sizes
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
+from flambeau.dialects.facts import ArgumentFacts, Role
 from flambeau.dialects.opdef import OPS, VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
 from flambeau.frontend.capture.records import (
@@ -164,24 +165,18 @@ class Importer(AtenImporter):
         type_ = self.tensor_type(record.tensor.shape, record.tensor.dtype)
         return RefType.of(type_) if record.tensor.storage in self._written else type_
 
-    def _input_facts(self, record: InputRecord) -> fn.Attributes:
-        role = "symbol" if record.kind == "symint" else record.kind
-        facts: fn.Attributes = {
-            "flambeau.role": ir.StringAttr.get(role),
-            "flambeau.name": ir.StringAttr.get(record.source),
-        }
+    def _input_facts(self, record: InputRecord) -> ArgumentFacts:
         if record.tensor is None:
-            facts["flambeau.dims"] = symbols.expression_array([record.value])
-            return facts
-        if record.dynamic_dims:
-            facts["flambeau.dims"] = symbols.expression_array(record.tensor.shape)
-        if self.needs_autograd and record.tensor.requires_grad:
-            facts["autograd.requires_grad"] = ir.UnitAttr.get()
-        if record.written and record.uncounted:
-            facts["autograd.uncounted"] = ir.UnitAttr.get()
-        if record.gets_history:
-            facts["autograd.gets_history"] = ir.UnitAttr.get()
-        return facts
+            dims = symbols.extents([record.value])
+            return ArgumentFacts(role=Role.SYMBOL, name=record.source, dims=dims)
+        return ArgumentFacts(
+            role=Role(record.kind),
+            name=record.source,
+            dims=symbols.extents(record.tensor.shape) if record.dynamic_dims else None,
+            requires_grad=self.needs_autograd and record.tensor.requires_grad,
+            uncounted=record.written and record.uncounted,
+            gets_history=record.gets_history,
+        )
 
     @contextmanager
     def _at(self, node: fx.Node) -> Iterator[None]:

@@ -63,7 +63,7 @@ def import_body(
         for index, node in enumerate(gradients_of):
             values[index] = _as_gradient_of(importer, values[index], node.meta["val"])
         ir.Operation.create("func.return", operands=values)
-    fn.set_signature(function, [{} for _ in arguments], [{} for _ in values])
+    fn.set_signature(function)
     return function.name.value, [v.type for v in values]
 
 

@@ -7,14 +7,15 @@ one more result, their base.
 """
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from flambeau.dialects import build as b
-from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import Extent, ResultFacts, View
 from flambeau.frontend.capture.records import (
     NODE_RECORD,
     OutputRecord,
@@ -29,98 +30,122 @@ if TYPE_CHECKING:
     from flambeau.frontend.importing.importer import Importer
 
 
-def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[fn.Attributes]]:
+def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[ResultFacts]]:
     """The returned values and their facts: one per output that is no constant and not repeated, then the
     bases."""
     values: list[ir.Value] = []
-    facts: list[fn.Attributes] = []
+    facts: list[ResultFacts] = []
     outputs = importer.captured.outputs
     needs_base = _storages_that_need_a_base(outputs)
-    bases: dict[int, list[int]] = {}  # storage -> results that are views of its base
+    bases: dict[int, dict[int, TensorRecord]] = {}  # storage -> results that are views of its base
     for position, (argument, record) in enumerate(zip(node.args[0], outputs, strict=True)):  # type: ignore[arg-type]
         if record.kind in ("constant", "repeated"):
             continue
-        fact: fn.Attributes = {"flambeau.output": fn.integer(position)}
         if isinstance(record.value, torch.SymFloat | torch.SymBool):
             raise UnsupportedGraphError("output", None, "a float or bool that depends on data is no size")
         if record.kind == "symint":
+            facts.append(ResultFacts(output=position))
             values.append(b.as_index(importer.size(record.value)))
-            facts.append(fact)
             continue
-        tensor = record.tensor
-        assert tensor is not None
-        if tensor.requires_grad:
-            fact["autograd.requires_grad"] = ir.UnitAttr.get()
-        if record.saved:
-            fact["autograd.saved"] = ir.UnitAttr.get()
-        if record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad:
-            fact["autograd.hidden"] = ir.UnitAttr.get()  # a view made under no_grad
-        if record.viewed_again:
-            fact["autograd.hidden"] = fact["autograd.viewed_again"] = ir.UnitAttr.get()
-        if tensor.one_of_several:
-            fact["autograd.one_of_several"] = ir.UnitAttr.get()
-        shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
-        if shared and _through_user_function(argument, tensor.storage):
-            reason = "a custom autograd.Function returns memory that it was given, under another history"
-            raise UnsupportedGraphError("output", user_location(argument), reason)
-        if record.is_input is not None:
-            fact["flambeau.is_argument"] = fn.integer(record.is_input)
-        elif record.shares_input:
-            viewed = _viewed_input(importer, argument, record)
-            owner = importer.captured.inputs[viewed].tensor
-            assert owner is not None
-            fact["flambeau.view_of_argument"] = fn.integer(viewed)
-            fact["flambeau.view"] = _view(tensor, owner)
-            if not tensor.is_view and tensor.requires_grad:
-                reason = "it shares memory with an input, has a history, and is no view of it to autograd"
-                raise UnsupportedGraphError("output", user_location(argument), reason)
-            if not tensor.is_view:
-                fact["autograd.detached"] = ir.UnitAttr.get()  # x.detach(), x.data
-                if tensor.uncounted:
-                    fact["autograd.uncounted"] = ir.UnitAttr.get()
-        elif tensor.storage in needs_base:
-            bases.setdefault(tensor.storage, []).append(len(values))
-        else:
-            fact |= layout(tensor)
+        assert record.tensor is not None
+        fact = _history(position, record, record.tensor)
+        place = _place(importer, argument, record, record.tensor, needs_base)
+        if place is None:
+            bases.setdefault(record.tensor.storage, {})[len(values)] = record.tensor
+        facts.append(fact if place is None else replace(fact, **place))
         values.append(importer.value(argument))
-        facts.append(fact)
     for storage, views in bases.items():
-        root, owner = importer.root(storage)
-        if not is_dense(owner):
-            raise UnsupportedGraphError(
-                "output", None, "its memory has gaps or overlaps in the tensor that owns it"
-            )
-        tensors = {position: _record_of(outputs, facts[position]) for position in views}
-        base = _output_that_is_whole(tensors, owner)
-        if base is not None:
-            facts[base] |= layout(tensors[base])
-        else:
-            base = len(values)
-            values.append(importer.value(root))
-            facts.append({"flambeau.base": ir.UnitAttr.get()})
-            for name in ("autograd.requires_grad", "autograd.saved"):
-                if any(name in facts[position] for position in views):
-                    facts[base][name] = ir.UnitAttr.get()
-            facts[base] |= layout(owner)
-        for position, tensor in tensors.items():
-            if position != base:
-                facts[position]["flambeau.view_of_result"] = fn.integer(base)
-                facts[position]["flambeau.view"] = _view(tensor, owner)
+        _add_base(importer, storage, views, values, facts)
     _refuse_unknown_places(importer, facts)
     return values, facts
 
 
-def _refuse_unknown_places(importer: "Importer", facts: list[fn.Attributes]) -> None:
+def _history(position: int, record: OutputRecord, tensor: TensorRecord) -> ResultFacts:
+    """What autograd is to know of a tensor output."""
+    view_without_history = (
+        record.is_input is None and tensor.is_view and tensor.is_leaf and tensor.requires_grad
+    )
+    return ResultFacts(
+        output=position,
+        requires_grad=tensor.requires_grad,
+        saved_in_eager=record.saved,
+        hidden=view_without_history or record.viewed_again,
+        viewed_again=record.viewed_again,
+        one_of_several=tensor.one_of_several,
+    )
+
+
+def _place(
+    importer: "Importer", node: fx.Node, record: OutputRecord, tensor: TensorRecord, needs_base: set[int]
+) -> dict[str, Any] | None:
+    """Facts about whose memory an output has, and how it lies there; None if it is to be a view of a base."""
+    shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
+    if shared and _through_user_function(node, tensor.storage):
+        reason = "a custom autograd.Function returns memory that it was given, under another history"
+        raise UnsupportedGraphError("output", user_location(node), reason)
+    if record.is_input is not None:
+        return {"is_argument": record.is_input}
+    if record.shares_input:
+        viewed = _viewed_input(importer, node, record)
+        owner = importer.captured.inputs[viewed].tensor
+        assert owner is not None
+        if not tensor.is_view and tensor.requires_grad:
+            reason = "it shares memory with an input, has a history, and is no view of it to autograd"
+            raise UnsupportedGraphError("output", user_location(node), reason)
+        detached = not tensor.is_view  # x.detach(), x.data
+        return {
+            "view_of_argument": viewed,
+            "view": _view(tensor, owner),
+            "detached": detached,
+            "uncounted": detached and tensor.uncounted,
+        }
+    return None if tensor.storage in needs_base else {"strides": strides_of(tensor)}
+
+
+def _add_base(
+    importer: "Importer",
+    storage: int,
+    views: dict[int, TensorRecord],
+    values: list[ir.Value],
+    facts: list[ResultFacts],
+) -> None:
+    """Describe results that share memory as views of the one that is all of it, or of one more result."""
+    root, owner = importer.root(storage)
+    if not is_dense(owner):
+        raise UnsupportedGraphError(
+            "output", None, "its memory has gaps or overlaps in the tensor that owns it"
+        )
+    base = _output_that_is_whole(views, owner)
+    if base is not None:
+        facts[base] = replace(facts[base], strides=strides_of(views[base]))
+    else:
+        base = len(values)
+        values.append(importer.value(root))
+        facts.append(
+            ResultFacts(
+                base=True,
+                requires_grad=any(facts[position].requires_grad for position in views),
+                saved_in_eager=any(facts[position].saved_in_eager for position in views),
+                strides=strides_of(owner),
+            )
+        )
+    for position, tensor in views.items():
+        if position != base:
+            facts[position] = replace(facts[position], view_of_result=base, view=_view(tensor, owner))
+
+
+def _refuse_unknown_places(importer: "Importer", facts: list[ResultFacts]) -> None:
     """UnsupportedGraphError if where an output lies in memory depends on more than the sizes of the inputs."""
     known: set[Any] = set()
     for given in importer.captured.inputs:
         sizes = given.value.shape if isinstance(given.value, torch.Tensor) else (given.value,)
         known.update(e for e in map(symbols.expression, sizes) if e.is_Symbol)
     for fact in facts:
-        if "flambeau.view" not in fact and "flambeau.strides" not in fact:
+        if fact.output is None or (fact.view is None and fact.strides is None):
             continue
-        tensor = _record_of(importer.captured.outputs, fact) if "flambeau.output" in fact else None
-        place = () if tensor is None else (*tensor.shape, *tensor.stride, tensor.storage_offset)
+        tensor = importer.captured.outputs[fact.output].tensor
+        assert tensor is not None
+        place = (*tensor.shape, *tensor.stride, tensor.storage_offset)
         unknown = set().union(*(symbols.expression(e).free_symbols for e in place)) - known
         if unknown:
             reason = f"where it lies in memory depends on data ({', '.join(sorted(map(str, unknown)))})"
@@ -153,12 +178,6 @@ def _through_user_function(node: fx.Node, storage: int) -> bool:
 
 def _has_storage(node: fx.Node, storage: int) -> bool:
     return any(t is not None and t.storage == storage for t in node.meta[NODE_RECORD].results)
-
-
-def _record_of(outputs: tuple[OutputRecord, ...], fact: fn.Attributes) -> TensorRecord:
-    tensor = outputs[int(ir.IntegerAttr(fact["flambeau.output"]).value)].tensor
-    assert tensor is not None
-    return tensor
 
 
 def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord) -> int | None:
@@ -196,28 +215,22 @@ def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:
     return found
 
 
-def _view(tensor: TensorRecord, owner: TensorRecord) -> ir.DictAttr:
+def _view(tensor: TensorRecord, owner: TensorRecord) -> View:
     """Sizes, strides and offset (relative to the owner's), in elements: numbers or expressions of symbols."""
     if tensor.dtype != owner.dtype:
         raise UnsupportedGraphError("output", None, f"a {tensor.dtype} view of a {owner.dtype} tensor")
-    offset = tensor.storage_offset - owner.storage_offset
-    return ir.DictAttr.get(
-        {
-            "sizes": symbols.expression_array(tensor.shape),
-            "strides": symbols.expression_array(tensor.stride),
-            "offset": symbols.expression_array([offset])[0],
-        }
-    )
+    (offset,) = symbols.extents([tensor.storage_offset - owner.storage_offset])
+    return View(symbols.extents(tensor.shape), symbols.extents(tensor.stride), offset)
 
 
-def layout(tensor: TensorRecord) -> fn.Attributes:
-    """`flambeau.strides`, if eager's result is not plainly contiguous."""
+def strides_of(tensor: TensorRecord) -> tuple[Extent, ...] | None:
+    """Eager's strides, None if they are those of a contiguous tensor."""
     expected: Any = 1
     contiguous = True
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
         contiguous = contiguous and symbols.expression(stride) == symbols.expression(expected)
         expected = expected * (size if symbols.hint(size) > 0 else 1)
-    return {} if contiguous else {"flambeau.strides": symbols.expression_array(tensor.stride)}
+    return None if contiguous else symbols.extents(tensor.stride)
 
 
 def is_dense(tensor: TensorRecord) -> bool:

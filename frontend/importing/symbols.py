@@ -4,7 +4,7 @@
 A symbol's value is the size of an argument's dim that is just this symbol, else an argument of type `index`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sympy
@@ -16,6 +16,7 @@ from torch.utils._sympy.functions import Min as TorchMin
 
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.facts import Extent
 
 
 def static(value: Any) -> int | None:
@@ -49,16 +50,9 @@ def hint(size: int | torch.SymInt) -> int:
     return _ANY_SIZE if known is None else int(known)
 
 
-def expression_array(values: Sequence[Any]) -> ir.ArrayAttr:
-    """Sizes as an attribute: numbers as i64, symbols and expressions as strings (`"s0"`, `"2*s0 + 1"`)."""
-    i64 = ir.IntegerType.get_signless(64)
-    entries: list[ir.Attribute] = []
-    for value in values:
-        known = static(value)
-        entries.append(
-            ir.IntegerAttr.get(i64, known) if known is not None else ir.StringAttr.get(str(expression(value)))
-        )
-    return ir.ArrayAttr.get(entries)
+def extents(sizes: Iterable[Any]) -> tuple[Extent, ...]:
+    """Sizes as facts have them: numbers, and text for symbols and expressions (`s0`, `2*s0 + 1`)."""
+    return tuple(str(expression(s)) if (known := static(s)) is None else known for s in sizes)
 
 
 class Symbols:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.equal_sizes import SizeOrigins
+from flambeau.dialects.facts import Role
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 
 Dim: TypeAlias = tuple[ir.Value, int]  # a tensor, and one of its dims
@@ -25,12 +26,12 @@ def trace_sizes(function: Any) -> SizeOrigins:
     block = fn.entry_block(function)
     results = _forward_results(function)
     tangents: dict[ir.Value, ir.Value] = {}
-    for argument, attributes in zip(block.arguments, fn.argument_attributes(function), strict=True):
-        if "flambeau.dims" in attributes:
+    for argument, facts in zip(block.arguments, fn.argument_facts(function), strict=True):
+        if facts.dims is not None:
             for dim in dynamic_dims(argument):
-                origins.describe(argument, dim, str(attributes["flambeau.dims"][dim]))
-        elif str(attributes.get("flambeau.role")) == '"tangent"' and results:
-            tangents[argument] = results[ir.IntegerAttr(attributes["flambeau.of_result"]).value]
+                origins.describe(argument, dim, facts.dims[dim])
+        elif facts.role is Role.TANGENT and facts.of_result is not None and results:
+            tangents[argument] = results[facts.of_result]
     for op in fn.operations(block)[:-1]:
         # The first op that takes a tangent comes after all that the results are computed by.
         if tangents and any(operand in tangents for operand in op.operands):
@@ -45,10 +46,8 @@ def trace_sizes(function: Any) -> SizeOrigins:
 
 def _forward_results(function: Any) -> list[ir.Value]:
     """What a joint function returns before the gradients; nothing in `@backward`, whose tangents are another's."""
-    results = zip(
-        fn.terminator(fn.entry_block(function)).operands, fn.result_attributes(function), strict=True
-    )
-    return [value for value, attributes in results if "flambeau.gradient_of" not in attributes]
+    results = zip(fn.terminator(fn.entry_block(function)).operands, fn.result_facts(function), strict=True)
+    return [value for value, facts in results if facts.gradient_of is None]
 
 
 def _describe_tangents(tangents: dict[ir.Value, ir.Value], origins: SizeOrigins) -> None:

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flambeau.dialects import build as b
@@ -40,12 +41,13 @@ def convert_function(function: Any) -> None:
         is_torch_tensor(t) for t in function.type.inputs
     ):
         return
-    attributes = fn.argument_attributes(function)
+    facts = fn.argument_facts(function)
     with old.context:
         named = _named_sizes(block)
-    for argument, own in zip(block.arguments, attributes, strict=True):
-        if argument in named and any(isinstance(s, str) for s in named[argument]):
-            own.setdefault("flambeau.dims", _dims_attribute(named[argument]))
+    for index, argument in enumerate(block.arguments):
+        dims = named.get(argument, [])
+        if facts[index].dims is None and any(isinstance(s, str) for s in dims):
+            facts[index] = replace(facts[index], dims=tuple(dims))
     with ir.InsertionPoint(old), old.location:
         try:
             types = [_argument_type(a.type) for a in block.arguments]
@@ -64,7 +66,7 @@ def convert_function(function: Any) -> None:
         for op in fn.operations(block):
             with op.location:
                 conversion.convert(op)
-    fn.set_signature(new, attributes, fn.result_attributes(function))
+    fn.set_signature(new, facts, fn.result_facts(function))
     old.erase()
 
 
@@ -97,10 +99,6 @@ def _size_text(expression: ir.AffineExpr, names: list[str]) -> int | str:
     if isinstance(expression, ir.AffineConstantExpr):
         return int(expression.value)
     return re.sub(r"\bs(\d+)\b", lambda match: names[int(match.group(1))], str(expression))
-
-
-def _dims_attribute(sizes: list[int | str]) -> ir.Attribute:
-    return ir.ArrayAttr.get([fn.integer(s) if isinstance(s, int) else ir.StringAttr.get(s) for s in sizes])
 
 
 class _Conversion:

@@ -104,14 +104,13 @@ def lower_function(function: Any, *, keep_facts: bool) -> None:
 
 def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
     """Say which dynamic dims are equal, from the arguments' `flambeau.dims`."""
-    attributes = function.arg_attrs if "arg_attrs" in function.operation.attributes else []
     tensor = "!torch.vtensor"
-    facts = [(a, d) for a, d in zip(arguments, attributes, strict=False) if str(a.type).startswith(tensor)]
-    dims = [(a, d["flambeau.dims"]) for a, d in facts if "flambeau.dims" in d]
+    facts = zip(arguments, fn.argument_facts(function), strict=True)
+    named = [(a, f.dims) for a, f in facts if f.dims is not None and str(a.type).startswith(tensor)]
     symbols: dict[str, ir.Value] = {}
     i64 = ir.IntegerType.get_signless(64)
-    for _, array in dims:
-        for name in (d.value for d in array if isinstance(d, ir.StringAttr)):
+    for _, dims in named:
+        for name in (d for d in dims if isinstance(d, str)):
             if name not in symbols:
                 symbols[name] = ir.Operation.create(
                     "torch.symbolic_int",
@@ -122,15 +121,13 @@ def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
                         "max_val": ir.IntegerAttr.get(i64, 2**63 - 1),
                     },
                 ).results[0]
-    for argument, array in dims:
-        names = list(dict.fromkeys(d.value for d in array if isinstance(d, ir.StringAttr)))
+    for argument, dims in named:
+        names = list(dict.fromkeys(d for d in dims if isinstance(d, str)))
         if not names:
             continue
         expressions = [
-            ir.AffineSymbolExpr.get(names.index(d.value))
-            if isinstance(d, ir.StringAttr)
-            else ir.AffineConstantExpr.get(ir.IntegerAttr(d).value)
-            for d in array
+            ir.AffineSymbolExpr.get(names.index(d)) if isinstance(d, str) else ir.AffineConstantExpr.get(d)
+            for d in dims
         ]
         ir.Operation.create(
             "torch.bind_symbolic_shape",

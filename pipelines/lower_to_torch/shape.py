@@ -141,10 +141,8 @@ def size_symbol(x: ir.Value, dim: int) -> Symbol:
     if static != DYNAMIC:
         return static
     if isinstance(x.owner, ir.Block):
-        attributes = fn.argument_attributes(x.owner.owner.opview)[x.arg_number]
-        if "flambeau.dims" in attributes:
-            return str(attributes["flambeau.dims"][dim])
-        return (x, dim)
+        dims = fn.argument_facts(x.owner.owner.opview)[x.arg_number].dims
+        return (x, dim) if dims is None else str(dims[dim])
     op = x.owner
     cls = OPS.get(op.name)
     if op.name in ("flambeau.view", "flambeau.expand"):

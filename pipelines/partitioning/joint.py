@@ -7,6 +7,7 @@ from typing import Any
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls.host import EFFECTS
+from flambeau.dialects.facts import Role
 from flambeau.pipelines.partitioning.checkpoints import take_checkpoints
 
 
@@ -16,18 +17,16 @@ class Joint:
     def __init__(self, function: Any):
         self.function = function
         self.block = fn.entry_block(function)
-        self.arguments = fn.argument_attributes(function)
-        self.results = fn.result_attributes(function)
-        self.tangents = [i for i, a in enumerate(self.arguments) if _is_tangent(a)]
+        self.arguments = fn.argument_facts(function)
+        self.results = fn.result_facts(function)
+        self.tangents = [i for i, a in enumerate(self.arguments) if a.role is Role.TANGENT]
         self.checkpoints = take_checkpoints(self.block, self._closure(self.tangents))
         self.returned = list(fn.terminator(self.block).operands)
         self.operations = fn.operations(self.block)[:-1]
-        self.gradients = [i for i, r in enumerate(self.results) if "flambeau.gradient_of" in r]
+        self.gradients = [i for i, r in enumerate(self.results) if r.gradient_of is not None]
         gradients = set(self.gradients)
         self.forward_results = [i for i in range(len(self.results)) if i not in gradients]
-        self.written = {
-            ir.IntegerAttr(r["flambeau.updates"]).value for r in self.results if "flambeau.updates" in r
-        }
+        self.written = {r.updates for r in self.results if r.updates is not None}
         """The arguments that the graph writes: whoever saves one saves a copy."""
         self.needs_tangent = self._closure(self.tangents)
         self.forward = slice_of(
@@ -37,8 +36,7 @@ class Joint:
 
     def outlives_call(self, argument: int) -> bool:
         """Whether an argument costs no memory if it is saved: a parameter or buffer that the graph does not write."""
-        role = self.arguments[argument].get("flambeau.role")
-        static = role is not None and ir.StringAttr(role).value in ("parameter", "buffer")
+        static = self.arguments[argument].role in (Role.PARAMETER, Role.BUFFER)
         return static and argument not in self.written
 
     def _closure(self, arguments: Iterable[int]) -> set[ir.Value]:
@@ -51,10 +49,6 @@ class Joint:
     def producer(self, value: ir.Value) -> ir.Operation | None:
         """The op that computes `value`, None for an argument."""
         return None if isinstance(value, ir.BlockArgument) else value.owner
-
-
-def _is_tangent(attributes: fn.Attributes) -> bool:
-    return "flambeau.role" in attributes and ir.StringAttr(attributes["flambeau.role"]).value == "tangent"
 
 
 def slice_of(

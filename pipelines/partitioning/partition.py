@@ -6,7 +6,7 @@ Values that the backward takes over are saved: arguments as they are, everything
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.facts import ArgumentFacts, ResultFacts, Role
 from flambeau.pipelines.analysis.sizes import Dim, dynamic_dims, trace_sizes
 from flambeau.pipelines.partitioning.joint import Joint, slice_of
 from flambeau.pipelines.partitioning.partitioners import PARTITIONERS, ChooseSaved, save_min_cut
@@ -55,9 +56,8 @@ class Partition:
         choose_saved = PARTITIONERS[self.partitioner]
         if choose_saved is save_min_cut:
             choose_saved = partial(save_min_cut, memory_budget=self.activation_memory_budget)
-        for function in fn.functions(module):
-            if not fn.is_private(function):
-                partition(function, choose_saved)
+        for function in fn.public_functions(module):
+            partition(function, choose_saved)
 
 
 def partition(function: Any, choose_saved: ChooseSaved) -> None:
@@ -124,9 +124,9 @@ def _mark_kept(joint: Joint, saved: list[ir.Value]) -> None:
     Who differentiates the gradients needs them too. Parameters and buffers outlive the call, and need no mark.
     """
     used = {v for op in joint.backward for v in op.operands}.difference(saved, joint.needs_tangent)
-    for value, attributes in zip(joint.block.arguments, joint.arguments, strict=True):
-        if value in used and str(attributes.get("flambeau.role")) == '"input"':
-            attributes["autograd.kept"] = ir.UnitAttr.get()
+    for index, facts in enumerate(joint.arguments):
+        if joint.block.arguments[index] in used and facts.role is Role.INPUT:
+            joint.arguments[index] = replace(facts, kept=True)
 
 
 def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
@@ -134,15 +134,15 @@ def _build_forward(joint: Joint, saved: list[ir.Value]) -> None:
     tangents = set(joint.tangents)
     primals = [i for i in range(len(joint.arguments)) if i not in tangents]
     results = _forward_results(joint, saved)
-    attributes = [joint.results[i] for i in joint.forward_results]
-    attributes += [{"flambeau.saved": ir.UnitAttr.get()} for _ in results[len(attributes) :]]
+    facts = [joint.results[i] for i in joint.forward_results]
+    facts += [ResultFacts(saved=True)] * (len(results) - len(facts))
     _build(
         "forward",
         [joint.block.arguments[i] for i in primals],
         [joint.arguments[i] for i in primals],
         slice_of(joint.operations, results, keep_effects=True),
         results,
-        attributes,
+        facts,
     )
 
 
@@ -150,24 +150,19 @@ def _build_backward(joint: Joint, saved: list[ir.Value], sizes: dict[ir.Value, D
     position: dict[ir.Value, int] = {}
     for index, value in enumerate(_forward_results(joint, saved)):
         position.setdefault(value, index)
-    arguments: list[fn.Attributes] = []
+    arguments: list[ArgumentFacts] = []
     for value in saved:
-        fact: fn.Attributes = {"flambeau.role": ir.StringAttr.get("saved")}
         if joint.producer(value) is None:
             number = ir.BlockArgument(value).arg_number
-            fact |= {
-                k: joint.arguments[number][k] for k in ("flambeau.dims",) if k in joint.arguments[number]
-            }
-            fact["flambeau.of_argument"] = fn.integer(number)
+            dims = joint.arguments[number].dims
+            arguments.append(ArgumentFacts(role=Role.SAVED, dims=dims, of_argument=number))
         else:
-            fact["flambeau.of_result"] = fn.integer(position[value])
-        arguments.append(fact)
+            arguments.append(ArgumentFacts(role=Role.SAVED, of_result=position[value]))
     tangents = [joint.block.arguments[i] for i in joint.tangents]
     results = [joint.returned[i] for i in joint.gradients]
     reached = _tangents_that_reach(joint)
     facts = [
-        joint.results[i]
-        | {"flambeau.of_tangents": ir.DenseI64ArrayAttr.get(sorted(reached.get(joint.returned[i], ())))}
+        replace(joint.results[i], of_tangents=tuple(sorted(reached.get(joint.returned[i], ()))))
         for i in joint.gradients
     ]
     _build(
@@ -185,7 +180,8 @@ def _tangents_that_reach(joint: Joint) -> dict[ir.Value, frozenset[int]]:
     """For each value that depends on tangents: the forward results that these belong to."""
     reached: dict[ir.Value, frozenset[int]] = {}
     for index in joint.tangents:
-        of_result = ir.IntegerAttr(joint.arguments[index]["flambeau.of_result"]).value
+        of_result = joint.arguments[index].of_result
+        assert of_result is not None
         reached[joint.block.arguments[index]] = frozenset([of_result])
     for op in joint.operations:
         incoming = frozenset().union(*(reached.get(v, frozenset()) for v in op.operands))
@@ -197,10 +193,10 @@ def _tangents_that_reach(joint: Joint) -> dict[ir.Value, frozenset[int]]:
 def _build(
     name: str,
     inputs: list[ir.Value],
-    input_attributes: list[fn.Attributes],
+    arguments: list[ArgumentFacts],
     operations: list[ir.Operation],
     results: list[ir.Value],
-    result_attributes: list[fn.Attributes],
+    returned: list[ResultFacts],
     sizes: Mapping[ir.Value, Dim] = MappingProxyType({}),
 ) -> None:
     """A new function that runs copies of `operations` on `inputs`; `sizes` are asked of inputs."""
@@ -212,10 +208,6 @@ def _build(
             with size.location:
                 values[size] = b.dim(values[tensor], dim)
         for op in operations:
-            copy = op.clone()
-            for index, operand in enumerate(op.operands):
-                copy.operands[index] = values[operand]
-            for old, new in zip(op.results, copy.results, strict=True):
-                values.setdefault(old, new)
+            fn.copy_op(op, values)
         ir.Operation.create("func.return", operands=[values[v] for v in results])
-    fn.set_signature(function, input_attributes, result_attributes)
+    fn.set_signature(function, arguments, returned)

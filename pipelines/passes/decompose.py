@@ -47,6 +47,4 @@ def _expand(op: ir.Operation) -> None:
     """Replace `op` by its decomposition."""
     with ir.InsertionPoint(op), op.location:
         values = OPS[op.name].decompose(op.opview)
-    for old, new in zip(op.results, values if isinstance(values, list | tuple) else [values], strict=True):
-        old.replace_all_uses_with(new)
-    op.erase()
+    fn.replace_op(op, values if isinstance(values, list | tuple) else [values])

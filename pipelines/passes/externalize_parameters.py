@@ -10,6 +10,7 @@ from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import Role
 from flambeau.dialects.types import DYNAMIC, tensor_type
 from flambeau.pipelines.registry import register_pass
 
@@ -33,28 +34,21 @@ class ExternalizeParameters:
         # The ops and the attribute of IREE's that stand for parameters are unknown to this build of MLIR.
         module.context.allow_unregistered_dialects = True
         known: dict[str, ir.Operation] = {}
-        for function in fn.functions(module):
-            if not fn.is_private(function):
-                _externalize(module, function, self.scope, known)
+        for function in fn.public_functions(module):
+            _externalize(module, function, self.scope, known)
 
 
 def _externalize(module: ir.Module, function: Any, scope: str, known: dict[str, ir.Operation]) -> None:
     """Rewrite one function; `known` are the module's globals so far, by name."""
     block = fn.entry_block(function)
     arguments = list(block.arguments)
-    facts = fn.argument_attributes(function)
-    results = fn.result_attributes(function)
-    returned = list(fn.terminator(block).operands)
-    external = {i: _text(f, "flambeau.name") for i, f in enumerate(facts) if _is_parameter(f)}
-    updates = {
-        ir.IntegerAttr(f["flambeau.updates"]).value: v
-        for f, v in zip(results, returned, strict=True)
-        if "flambeau.updates" in f
-    }
+    facts, results = fn.argument_facts(function), fn.result_facts(function)
+    external = {i: f.name or "" for i, f in enumerate(facts) if f.role in (Role.PARAMETER, Role.BUFFER)}
+    updated = {f.updates for f in results}
     for index, name in external.items():
         with arguments[index].location:
             global_ = _global(module, scope, name, arguments[index].type, known)
-            if index in updates:
+            if index in updated:
                 global_.attributes["is_mutable"] = ir.UnitAttr.get()
             with ir.InsertionPoint.at_block_begin(block):
                 arguments[index].replace_all_uses_with(_load(global_, arguments[index].type))
@@ -63,25 +57,16 @@ def _externalize(module: ir.Module, function: Any, scope: str, known: dict[str, 
     kept = []
     with ir.InsertionPoint(fn.terminator(block)), ir.Location.unknown():
         for fact, value in zip(results, returned, strict=True):
-            target = ir.IntegerAttr(fact["flambeau.updates"]).value if "flambeau.updates" in fact else None
-            if target in external:
-                _store(known[external[target]], value)
-            elif "flambeau.base" not in fact:
+            if fact.updates in external:
+                _store(known[external[fact.updates]], value)
+            elif not fact.base:
                 kept.append(value)
     fn.set_return(function, kept)
     for index in reversed(external):
         block.erase_argument(index)
-    fn.set_signature(function, [{} for _ in block.arguments], [{} for _ in kept])
+    fn.set_signature(function)
     for name in ("arg_attrs", "res_attrs"):  # IREE does not know what stands there
         del function.operation.attributes[name]
-
-
-def _is_parameter(facts: fn.Attributes) -> bool:
-    return _text(facts, "flambeau.role") in ("parameter", "buffer")
-
-
-def _text(facts: fn.Attributes, name: str) -> str:
-    return str(ir.StringAttr(facts[name]).value) if name in facts else ""
 
 
 def _global(

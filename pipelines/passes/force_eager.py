@@ -11,6 +11,7 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
 from flambeau.dialects.errors import source_line
+from flambeau.dialects.facts import Attributes
 from flambeau.dialects.opdef import OPS, NotDifferentiable
 from flambeau.dialects.types import is_float, is_tensor
 from flambeau.pipelines.registry import register_pass
@@ -58,11 +59,11 @@ def _call_on_host(op: ir.Operation, module: ir.Module, reason: str, *, chosen: b
     """Replace an op by a call on the host of a function that holds it."""
     cls: Any = OPS[op.name]
     name = op.name.removeprefix("flambeau.")
-    facts: fn.Attributes = {host.REASON: ir.StringAttr.get(reason)}
+    facts: Attributes = {host.REASON: ir.StringAttr.get(reason)}
     if chosen:
         facts[host.CHOSEN] = ir.UnitAttr.get()
     body = _function_of(op, fn.fresh_name(module.body, f"{name}_body"), facts)
-    attributes: fn.Attributes = {
+    attributes: Attributes = {
         **facts,
         host.TARGET: ir.StringAttr.get(op.name),
         host.BODIES: ir.ArrayAttr.get([ir.FlatSymbolRefAttr.get(body)]),
@@ -80,19 +81,14 @@ def _call_on_host(op: ir.Operation, module: ir.Module, reason: str, *, chosen: b
     results = [r.type for r in op.results]
     declared = host.declare(module.body, f"host_{name}", [o.type for o in op.operands], results, attributes)
     with ir.InsertionPoint(op), op.location:
-        call = host.call(declared, results, list(op.operands))
-    for old, new in zip(op.results, call.results, strict=True):
-        old.replace_all_uses_with(new)
-    op.erase()
+        call = fn.call(declared, results, list(op.operands))
+    fn.replace_op(op, call.results)
 
 
-def _function_of(op: ir.Operation, name: str, facts: fn.Attributes) -> str:
+def _function_of(op: ir.Operation, name: str, facts: Attributes) -> str:
     """A function of the host that computes what an op does, by the op; its name."""
-    module = op
-    while module.name != "builtin.module":
-        module = module.parent.operation
     types = [o.type for o in op.operands]
-    with ir.InsertionPoint(module.opview.body), op.location:
+    with ir.InsertionPoint(fn.module_of(op).body), op.location:
         function = fn.create_function(name, types, [op.location] * len(types), visibility="private")
         block = fn.entry_block(function)
         with ir.InsertionPoint(block):
@@ -102,6 +98,6 @@ def _function_of(op: ir.Operation, name: str, facts: fn.Attributes) -> str:
             for key, value in facts.items():
                 copy.attributes[key] = value
             ir.Operation.create("func.return", operands=list(copy.results))
-    fn.set_signature(function, [{} for _ in types], [{} for _ in copy.results])
+    fn.set_signature(function)
     function.operation.attributes[host.HOST] = ir.UnitAttr.get()
     return name

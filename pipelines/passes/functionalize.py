@@ -12,9 +12,10 @@ from typing import Any
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice, custom, host
+from flambeau.dialects.calls import called_functions, choice, custom, host, names_called_by
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.facts import ArgumentFacts, ResultFacts, Role
 from flambeau.dialects.opdef import OPS
 from flambeau.pipelines.registry import register_pass
 
@@ -32,7 +33,7 @@ class Functionalize:
     name = "functionalize"
 
     def run(self, module: ir.Module) -> None:
-        functions = {f.name.value: f for f in fn.functions(module, declarations=True)}
+        functions = fn.symbol_table(module)
         drawn: dict[str, int] = {}
         for function in _callees_first(functions):
             if choice.is_choice(function):
@@ -50,29 +51,12 @@ def _callees_first(functions: Mapping[str, Any]) -> Iterator[Any]:
             return
         seen.add(name)
         function = functions[name]
-        if choice.is_choice(function):
-            called = choice.branch_names(function)
-        else:
-            blocks = function.regions[0].blocks
-            called = [n for op in (fn.operations(blocks[0]) if len(blocks) else ()) for n in _called(op)]
-        for other in called:
+        for other in called_functions(function):
             yield from visit(other)
         yield function
 
     for name in functions:
         yield from visit(name)
-
-
-def _called(op: ir.Operation) -> list[str]:
-    """The names of the functions that an op calls, the backward of a user's function included."""
-    if op.name != "func.call":
-        return []
-    backward = [custom.backward_name(op)] if custom.has_backward(op) else []
-    return [_callee(op), *backward]
-
-
-def _callee(op: ir.Operation) -> str:
-    return str(ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
 
 
 @dataclass
@@ -115,7 +99,7 @@ def functionalize(function: Any, drawn: Mapping[str, int]) -> int:
     `drawn`: the same of the functions that it calls.
     """
     block = fn.entry_block(function)
-    arguments, results = fn.argument_attributes(function), fn.result_attributes(function)
+    arguments, results = fn.argument_facts(function), fn.result_facts(function)
     places: dict[ir.Value, _Root | _View] = {}
     roots: dict[int, _Root] = {}
     for index, argument in enumerate(block.arguments):
@@ -130,10 +114,7 @@ def functionalize(function: Any, drawn: Mapping[str, int]) -> int:
     for index, root in roots.items():
         if root.written:
             outputs.append(root.value)
-            facts: fn.Attributes = {"flambeau.updates": fn.integer(index)}
-            if not root.visible:
-                facts["autograd.hidden"] = ir.UnitAttr.get()
-            results.append(facts)
+            results.append(ResultFacts(updates=index, hidden=not root.visible))
     fn.set_return(function, outputs)
     for op in reversed(doomed):
         op.erase()
@@ -150,7 +131,7 @@ class _RandomState:
     A function that is `called` has a second argument: the offset of its first one.
     """
 
-    def __init__(self, block: ir.Block, arguments: list[fn.Attributes], *, called: bool):
+    def __init__(self, block: ir.Block, arguments: list[ArgumentFacts], *, called: bool):
         self._block = block
         self._arguments = arguments
         self._called = called
@@ -163,10 +144,10 @@ class _RandomState:
         """The seed, and the first of `count` offsets."""
         if self._seed is None:
             self._seed = self._block.add_argument(ir.Type.parse(_SEED), ir.Location.unknown())
-            self._arguments.append({} if self._called else {"flambeau.role": ir.StringAttr.get("seed")})
+            self._arguments.append(ArgumentFacts(role=None if self._called else Role.SEED))
             if self._called:
                 self._first = self._block.add_argument(ir.Type.parse(_OFFSET), ir.Location.unknown())
-                self._arguments.append({})
+                self._arguments.append(ArgumentFacts())
         offset = b.scalar(self.drawn, ir.IntegerType.get_signless(32))
         self.drawn += count
         return self._seed, offset if self._first is None else b.add(self._first, offset)
@@ -181,10 +162,11 @@ def _pass_random_state(call: Any, functions: Mapping[str, Any], drawn: Mapping[s
     types = [ir.Type.parse(_SEED), ir.Type.parse(_OFFSET)]
     for branch in (functions[name] for name in names):
         if len(branch.type.inputs) == len(call.type.inputs) - 1:  # it draws nothing itself
-            arguments, results = fn.argument_attributes(branch), fn.result_attributes(branch)
+            arguments, results = fn.argument_facts(branch), fn.result_facts(branch)
             for type_ in types:
                 fn.entry_block(branch).add_argument(type_, ir.Location.unknown())
-            fn.set_signature(branch, [*arguments, {}, {}], results)
+                arguments.append(ArgumentFacts())
+            fn.set_signature(branch, arguments, results)
     type_ = ir.FunctionType.get([*call.type.inputs, *types], call.type.results)
     call.operation.attributes["function_type"] = ir.TypeAttr.get(type_)
     return count
@@ -208,7 +190,7 @@ def _walk(
             elif stateful is not None:
                 values = stateful(op.opview, *random.take(1))
                 _replace(op, values if isinstance(values, list | tuple) else [values])
-            elif any(drawn.get(name) for name in _called(op)):
+            elif any(drawn.get(name) for name in names_called_by(op)):
                 _replace(op, _call_with_random_state(op, random, drawn).results)
             else:
                 continue
@@ -223,12 +205,12 @@ def _replace(op: ir.Operation, values: Sequence[ir.Value]) -> None:
 
 def _call_with_random_state(op: ir.Operation, random: _RandomState, drawn: Mapping[str, int]) -> ir.Operation:
     """The same call with seed and offset as further operands."""
-    if custom.has_backward(op) and drawn.get(custom.backward_name(op)):
+    if drawn.get(custom.backward_name(op) or ""):
         raise UnsupportedOpError(op, "the backward of a user's function draws random numbers")
     return ir.Operation.create(
         "func.call",
         results=[r.type for r in op.results],
-        operands=[*op.operands, *random.take(drawn[_callee(op)])],
+        operands=[*op.operands, *random.take(drawn[str(fn.callee_name(op))])],
         attributes={name: op.attributes[name] for name in op.attributes},
     )
 

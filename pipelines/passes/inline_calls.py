@@ -40,17 +40,11 @@ class InlineCalls:
 
 def _inline_all(block: ir.Block, private: dict[str, Any]) -> None:
     # An inlined body may hold calls itself, so go on until a walk finds none.
-    while calls := [op for op in fn.operations(block) if op.name == "func.call" and _callee(op) in private]:
+    while calls := [op for op in fn.operations(block) if fn.callee_name(op) in private]:
         for call in calls:
             with ir.InsertionPoint(call):
-                values = inline(fn.entry_block(private[_callee(call)]), list(call.operands))
-            for old, new in zip(call.results, values, strict=True):
-                old.replace_all_uses_with(new)
-            call.erase()
-
-
-def _callee(call: ir.Operation) -> str:
-    return str(ir.FlatSymbolRefAttr(call.attributes["callee"]).value)
+                values = inline(fn.entry_block(private[str(fn.callee_name(call))]), list(call.operands))
+            fn.replace_op(call, values)
 
 
 def inline(block: ir.Block, arguments: list[ir.Value]) -> list[ir.Value]:
@@ -58,8 +52,5 @@ def inline(block: ir.Block, arguments: list[ir.Value]) -> list[ir.Value]:
     values = dict(zip(block.arguments, arguments, strict=True))
     *body, end = fn.operations(block)
     for op in body:
-        copy = op.clone()
-        for index, operand in enumerate(op.operands):
-            copy.operands[index] = values[operand]
-        values.update(zip(op.results, copy.results, strict=True))
+        fn.copy_op(op, values)
     return [values[v] for v in end.operands]

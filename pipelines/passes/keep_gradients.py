@@ -5,13 +5,14 @@ In: `(primals, tangents) -> (outputs, gradients)`. Out: `(primals, tangents) -> 
 same order, without those that nothing depends on. The forward is computed again from the primals.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice, custom, host
+from flambeau.dialects.calls import derivative_of, host
 from flambeau.dialects.errors import UnsupportedOpError
+from flambeau.dialects.facts import ArgumentFacts, ResultFacts, Role
 from flambeau.dialects.opdef import OPS
 from flambeau.pipelines.partitioning.joint import Joint, slice_of
 from flambeau.pipelines.registry import register_pass
@@ -32,8 +33,8 @@ class KeepGradients:
     tangents: str | None = None
 
     def run(self, module: ir.Module) -> None:
-        for function in fn.functions(module):
-            if not fn.is_private(function) and not host.is_host_function(function):
+        for function in fn.public_functions(module):
+            if not host.is_host_function(function):
                 keep_gradients(function, _numbers(self.gradients), _numbers(self.tangents))
 
 
@@ -46,7 +47,7 @@ def keep_gradients(function: Any, gradients: frozenset[int] | None, tangents: fr
     joint = Joint(function)
     if not joint.tangents:
         return
-    kept = [i for i in joint.gradients if gradients is None or _gradient_of(joint, i) in gradients]
+    kept = [i for i in joint.gradients if gradients is None or joint.results[i].gradient_of in gradients]
     fn.set_return(function, [joint.returned[i] for i in kept])
     for op in _erase_unused(joint.block):
         _leave_statistics(op)
@@ -54,28 +55,22 @@ def keep_gradients(function: Any, gradients: frozenset[int] | None, tangents: fr
     for op in operations:
         _refuse_second_run(op)
     used = {v for op in fn.operations(joint.block) for v in op.operands}
-    arguments: list[fn.Attributes] = []
-    for index, attributes in reversed(list(enumerate(joint.arguments))):
+    arguments: list[ArgumentFacts] = []
+    for index, facts in reversed(list(enumerate(joint.arguments))):
         if joint.block.arguments[index] not in used:
             joint.block.erase_argument(index)
         elif index in joint.tangents:
-            arguments.append(_tangent(attributes, tangents))
+            arguments.append(_tangent(facts, tangents))
         else:
-            arguments.append(attributes | {"flambeau.of_argument": fn.integer(index)})
-    results = [{"flambeau.output": fn.integer(position)} for position in range(len(kept))]
+            arguments.append(replace(facts, of_argument=index))
+    results = [ResultFacts(output=position) for position in range(len(kept))]
     fn.set_signature(function, arguments[::-1], results)
 
 
-def _gradient_of(joint: Joint, index: int) -> int:
-    return int(ir.IntegerAttr(joint.results[index]["flambeau.gradient_of"]).value)
-
-
-def _tangent(attributes: fn.Attributes, differentiated: frozenset[int] | None) -> fn.Attributes:
-    """The attributes of a tangent that is an input now."""
-    of_result = attributes["flambeau.of_result"]
-    marked = differentiated is None or int(ir.IntegerAttr(of_result).value) in differentiated
-    mark = {"autograd.requires_grad": ir.UnitAttr.get()} if marked else {}
-    return {"flambeau.role": ir.StringAttr.get("input"), "flambeau.of_result": of_result, **mark}
+def _tangent(facts: ArgumentFacts, differentiated: frozenset[int] | None) -> ArgumentFacts:
+    """The facts of a tangent that is an input now."""
+    marked = differentiated is None or facts.of_result in differentiated
+    return ArgumentFacts(role=Role.INPUT, of_result=facts.of_result, requires_grad=marked)
 
 
 def _erase_unused(block: ir.Block) -> list[ir.Operation]:
@@ -96,22 +91,16 @@ def _leave_statistics(op: ir.Operation) -> None:
         return
     with ir.InsertionPoint(op), op.location:
         results = rule(op.opview)
-    for old, new in zip(op.results, results, strict=False):
+    for old, new in zip(op.results, results, strict=False):  # the statistics have no uses
         old.replace_all_uses_with(new)
     op.erase()
 
 
 def _refuse_second_run(op: ir.Operation) -> None:
     """UnsupportedOpError for what may not run again, or whose derivative does not tell what its own derivative is."""
-    if custom.has_backward(op):
-        reason = (
-            "the backward of a custom autograd.Function is not differentiated; run this function in eager"
-        )
+    derivative = derivative_of(op)
+    reason = derivative.why_once(op)
+    if reason is not None:
         raise UnsupportedOpError(op, reason)
-    called = host.callee(op)
-    if called is not None and (host.EFFECTS in op.attributes or host.runs_once(called)):
-        reason = "to differentiate its gradient it would have to run again, which may give something else"
-        raise UnsupportedOpError(op, f"{host.name_of(called)} runs on the host: {reason}")
-    for branch in choice.branches(op) or ():
-        for inner in fn.operations(fn.entry_block(branch)):
-            _refuse_second_run(inner)
+    for inner in derivative.inside(op):
+        _refuse_second_run(inner)

@@ -30,7 +30,7 @@ class NarrowPositions:
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
-            if any("flambeau.gradient_of" in fact for fact in fn.result_attributes(function)):
+            if any(fact.gradient_of is not None for fact in fn.result_facts(function)):
                 narrow_positions(function)
 
 
@@ -38,8 +38,8 @@ def narrow_positions(function: Any) -> None:
     """Narrow the positions in one joint function."""
     block = fn.entry_block(function)
     operations = fn.operations(block)[:-1]
-    facts = zip(fn.terminator(block).operands, fn.result_attributes(function), strict=True)
-    outputs = [value for value, fact in facts if "flambeau.gradient_of" not in fact]
+    facts = zip(fn.terminator(block).operands, fn.result_facts(function), strict=True)
+    outputs = [value for value, fact in facts if fact.gradient_of is None]
     forward = set(slice_of(operations, outputs, keep_effects=True))
     for op in operations:
         bounds = OPS[op.name].bounds if op.name in OPS else None

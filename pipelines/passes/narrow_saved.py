@@ -10,6 +10,7 @@ from typing import Any, Literal
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import Role
 from flambeau.dialects.types import dtype_name, is_float, is_tensor
 from flambeau.pipelines.registry import register_pass
 
@@ -29,7 +30,7 @@ class NarrowSaved:
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
 
     def run(self, module: ir.Module) -> None:
-        functions = {f.name.value: f for f in fn.functions(module)}
+        functions = fn.symbol_table(module)
         if "backward" in functions:
             narrow_saved(functions["forward"], functions["backward"], self.dtype)
 
@@ -37,12 +38,12 @@ class NarrowSaved:
 def narrow_saved(forward: Any, backward: Any, dtype: str) -> None:
     """Change results of `@forward` and the arguments of `@backward` that they are."""
     end, begin = fn.terminator(fn.entry_block(forward)), fn.entry_block(backward)
-    results, facts = list(end.operands), fn.result_attributes(forward)
-    for argument, fact in zip(begin.arguments, fn.argument_attributes(backward), strict=True):
-        if "flambeau.of_result" not in fact or _is_of(fact, "tangent"):
+    results, facts = list(end.operands), fn.result_facts(forward)
+    for argument, fact in zip(begin.arguments, fn.argument_facts(backward), strict=True):
+        position = fact.of_result
+        if position is None or fact.role is Role.TANGENT:
             continue
-        position = int(ir.IntegerAttr(fact["flambeau.of_result"]).value)
-        if "flambeau.saved" not in facts[position] or not _is_float32(argument) or _decides(argument):
+        if not facts[position].saved or not _is_float32(argument) or _decides(argument):
             continue
         exact = argument.type.element_type
         with ir.InsertionPoint(end), results[position].location:
@@ -51,14 +52,10 @@ def narrow_saved(forward: Any, backward: Any, dtype: str) -> None:
         with ir.InsertionPoint.at_block_begin(begin), argument.location:
             wide = b.cast(argument, exact)
         argument.replace_all_uses_except(wide, wide.owner.operation)
-    arguments = fn.argument_attributes(forward)
+    arguments = fn.argument_facts(forward)
     fn.set_return(forward, results)
     fn.set_signature(forward, arguments, facts)
-    fn.set_signature(backward, fn.argument_attributes(backward), fn.result_attributes(backward))
-
-
-def _is_of(fact: fn.Attributes, role: str) -> bool:
-    return bool(ir.StringAttr(fact["flambeau.role"]).value == role)
+    fn.set_signature(backward, fn.argument_facts(backward), fn.result_facts(backward))
 
 
 def _is_float32(value: ir.Value) -> bool:

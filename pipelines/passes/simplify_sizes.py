@@ -8,6 +8,7 @@ from typing import Any
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import Role
 from flambeau.pipelines.analysis.sizes import Dim, dynamic_dims, trace_sizes
 from flambeau.pipelines.registry import register_pass
 
@@ -34,8 +35,8 @@ def _simplify(function: Any) -> None:
     block = fn.entry_block(function)
     origins = trace_sizes(function)
     of_argument: dict[Hashable, Dim] = {}
-    for argument, attributes in zip(block.arguments, fn.argument_attributes(function), strict=True):
-        if str(attributes.get("flambeau.role")) == '"tangent"':
+    for argument, facts in zip(block.arguments, fn.argument_facts(function), strict=True):
+        if facts.role is Role.TANGENT:
             continue  # the forward must not ask the backward's arguments
         for dim in dynamic_dims(argument):
             of_argument.setdefault(origins.dim(argument, dim), (argument, dim))

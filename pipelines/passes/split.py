@@ -11,7 +11,8 @@ from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice, host
+from flambeau.dialects.calls import choice, host, keep_on_host
+from flambeau.dialects.facts import ArgumentFacts
 from flambeau.dialects.opdef import OPS
 from flambeau.pipelines.lower_to_torch import why_not_lowered
 from flambeau.pipelines.registry import register_pass
@@ -39,7 +40,7 @@ class Split:
         for function in fn.functions(module):
             if function.name.value in repeated and not host.is_host_function(function):
                 if _size(fn.operations(fn.entry_block(function))[:-1]) < self.min_block_size:
-                    choice.keep_on_host(function)
+                    keep_on_host(function)
                 else:
                     del function.operation.attributes["sym_visibility"]
         for function in fn.functions(module):
@@ -58,7 +59,7 @@ def split(function: Any, min_block_size: int) -> None:
         return
     for op in on_host:
         for branch in choice.branches(op) or ():
-            choice.keep_on_host(branch)
+            keep_on_host(branch)
     _Splitting(function, ops, on_host, min_block_size).run()
 
 
@@ -124,7 +125,7 @@ class _Splitting:
             if _size(members) < self._min_block_size:
                 host_ops += segments.pop(number)
                 for branch in (b for op in members for b in choice.branches(op) or ()):
-                    choice.keep_on_host(branch)
+                    keep_on_host(branch)
         order = {op: i for i, op in enumerate(self._ops)}
         host_ops.sort(key=lambda op: (self._level[op], order[op]))
 
@@ -150,27 +151,29 @@ class _Splitting:
                         if self._level[op] == number:
                             self._copy_on_host(op)
                 ir.Operation.create("func.return", operands=[self._on_host(v) for v in returned])
-        fn.set_signature(new, fn.argument_attributes(self._function), fn.result_attributes(self._function))
+        fn.set_signature(new, fn.argument_facts(self._function), fn.result_facts(self._function))
         new.operation.attributes[host.HOST] = ir.UnitAttr.get()
         self._function.operation.erase()
 
     def _copy_on_host(self, op: ir.Operation) -> None:
-        copy = _copy(op, [self._on_host(v) for v in op.operands])
+        copy = self._copied(op)
         if host.callee(op) is None:
             chosen = op not in self._host
             text = _host_reason(op) or f"fewer than {self._min_block_size} ops between others on the host"
             copy.attributes[host.REASON] = ir.StringAttr.get(text)
             if chosen:
                 copy.attributes[host.CHOSEN] = ir.UnitAttr.get()
-        self._values.update(zip(op.results, copy.results, strict=True))
 
     def _on_host(self, value: ir.Value) -> ir.Value:
         """The value in the new function; what costs nothing is made where it is first used."""
         if value not in self._values:
-            op = self._producer[value]
-            copy = _copy(op, [self._on_host(v) for v in op.operands])
-            self._values.update(zip(op.results, copy.results, strict=True))
+            self._copied(self._producer[value])
         return self._values[value]
+
+    def _copied(self, op: ir.Operation) -> ir.Operation:
+        for operand in op.operands:
+            self._on_host(operand)
+        return fn.copy_op(op, self._values)
 
     def _call_segment(self, name: str, members: list[ir.Operation], used: set[ir.Value]) -> None:
         """A function of these ops, and its call."""
@@ -183,12 +186,10 @@ class _Splitting:
         values = dict(zip(inputs, fn.entry_block(segment).arguments, strict=True))
         with ir.InsertionPoint(fn.entry_block(segment)):
             for op in inside:
-                with op.location:
-                    copy = _copy(op, [values[v] for v in op.operands])
-                values.update(zip(op.results, copy.results, strict=True))
+                fn.copy_op(op, values)
             ir.Operation.create("func.return", operands=[values[v] for v in results])
-        fn.set_signature(segment, [self._facts(v) for v in inputs], [{} for _ in results])
-        call = host.call(name, [v.type for v in results], [self._on_host(v) for v in inputs])
+        fn.set_signature(segment, [self._facts(v) for v in inputs])
+        call = fn.call(name, [v.type for v in results], [self._on_host(v) for v in inputs])
         self._values.update(zip(results, call.results, strict=True))
 
     def _with_free(self, members: Sequence[ir.Operation]) -> list[ir.Operation]:
@@ -203,12 +204,11 @@ class _Splitting:
                     worklist.append(op)
         return [op for op in self._ops if op in needed]
 
-    def _facts(self, value: ir.Value) -> fn.Attributes:
+    def _facts(self, value: ir.Value) -> ArgumentFacts:
         """What a segment may know of its argument: the names of its dims."""
         if not isinstance(value, ir.BlockArgument):
-            return {}
-        facts = fn.argument_attributes(self._function)[value.arg_number]
-        return {k: facts[k] for k in ("flambeau.dims",) if k in facts}
+            return ArgumentFacts()
+        return ArgumentFacts(dims=fn.argument_facts(self._function)[value.arg_number].dims)
 
 
 def _free_ops(ops: Iterable[ir.Operation], on_host: set[ir.Operation]) -> set[ir.Operation]:
@@ -229,11 +229,3 @@ def _free_ops(ops: Iterable[ir.Operation], on_host: set[ir.Operation]) -> set[ir
 def _size(ops: Iterable[ir.Operation]) -> int:
     """How many of the ops compute something."""
     return sum(op.name in OPS and not OPS[op.name].view and op.name not in _COSTLESS for op in ops)
-
-
-def _copy(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Operation:
-    with op.location:
-        copy = op.clone()
-    for index, operand in enumerate(operands):
-        copy.operands[index] = operand
-    return copy

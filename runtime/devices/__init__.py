@@ -34,7 +34,7 @@ __all__ = [
 # Runs in the caller's thread / in a pool of worker threads.
 LOCAL_DRIVERS = ("local-sync", "local-task")
 
-# Compiled code may take up to 1 MiB of stack (iree_compiler.py) and IREE's workers have 128 KiB by default.
+# Compiled code may take up to 1 MiB of stack (iree/compiler.py) and IREE's workers have 128 KiB by default.
 _WORKER_STACK_BYTES = 2 << 20
 
 # Freed buffers that the allocator keeps; by default 64, fewer than one training step has results.

@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
 from flambeau.dialects.types import dtype_name
 from flambeau.runtime.interpreter.evaluators import FAMILIES
@@ -171,16 +173,15 @@ def _on_host(step: Callable[[list[Value]], Any], operands: list[int]) -> Callabl
 def _prepare_call(
     op: ir.Operation, operands: list[int], symbols: dict[str, Any]
 ) -> Callable[[list[Value]], Any]:
-    callee = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+    callee, backward = fn.callee_name(op), custom.backward_name(op)
+    assert callee is not None
     own = None
-    if "autograd.backward" in op.attributes:
+    if backward is not None:
         own = OwnDerivative(
             forward=lambda *a: _lookup(symbols, callee)(*a),
-            backward=lambda *a: _lookup(
-                symbols, ir.FlatSymbolRefAttr(op.attributes["autograd.backward"]).value
-            )(*a),
-            outputs=ir.IntegerAttr(op.attributes["autograd.outputs"]).value,
-            gradient_of=tuple(ir.DenseI64ArrayAttr(op.attributes["autograd.gradient_of"])),
+            backward=lambda *a: _lookup(symbols, backward)(*a),
+            outputs=custom.output_count(op),
+            gradient_of=tuple(custom.gradient_of(op)),
         )
 
     def call(values: list[Value]) -> Any:
@@ -241,15 +242,12 @@ def _lookup(symbols: dict[str, Any], name: str) -> Callable[..., list[Value]]:
 
 def _without_body(function: Any, symbols: dict[str, Any]) -> Callable[..., list[Value]]:
     """A choice between two functions, or a call of PyTorch."""
-    attributes = function.operation.attributes
-    if "flambeau.branches" in attributes:
-        on_true, on_false = (
-            ir.FlatSymbolRefAttr(name).value for name in ir.ArrayAttr(attributes["flambeau.branches"])
-        )
+    if choice.is_choice(function):
+        on_true, on_false = choice.branch_names(function)
         return lambda predicate, *operands: _lookup(symbols, on_true if to_tensor(predicate) else on_false)(
             *operands
         )
-    if "flambeau.target" not in attributes and "autograd.vjp_of_results" not in attributes:
+    if host.TARGET not in function.operation.attributes and not host.is_derivative(function):
         raise InterpreterError(f"@{function.name.value} has no body, and does not say what it calls")
 
     def body(name: str) -> Callable[..., list[Value]]:

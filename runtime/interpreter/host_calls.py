@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.calls import host
 from flambeau.runtime.interpreter.loops import LOOPS
 
 HostCall = Callable[..., list[Any]]
@@ -52,14 +54,12 @@ class Tape:
 
 def host_call(function: Any, lookup: Lookup) -> HostCall:
     """The callable of a host function without a body; it returns the list of the function's results."""
-    attributes = function.operation.attributes
-    if "autograd.vjp_of_results" in attributes:
-        return _derivative(
-            _indices(attributes, "autograd.vjp_of_results"), _indices(attributes, "autograd.active")
-        )
+    active = host.indices(function, host.ACTIVE)
+    if host.is_derivative(function):
+        return _derivative(host.indices(function, host.VJP_OF_RESULTS), active)
     target, read = _target(function, lookup)
-    written = _indices(attributes, "flambeau.written")
-    strides = _strides(function)
+    written = host.indices(function, host.WRITTEN)
+    strides = [facts.strides for facts in fn.argument_facts(function)]
 
     def call(values: Sequence[Any]) -> list[Any]:
         given = [v if s is None else _with_strides(v, s) for v, s in zip(values, strides, strict=True)]
@@ -72,7 +72,6 @@ def host_call(function: Any, lookup: Lookup) -> HostCall:
         )
         return results + [given[i] for i in written]
 
-    active = _indices(attributes, "autograd.active")
     if not active:
         return lambda *values: call(values)
 
@@ -109,19 +108,16 @@ def _derivative(results: Sequence[int], active: Sequence[int]) -> HostCall:
 
 def _target(function: Any, lookup: Lookup) -> tuple[Callable[..., Any], "ReadArguments"]:
     """What a host function calls: an op of PyTorch, a loop around functions of the module, or one such function."""
-    attributes = function.operation.attributes
-    name = ir.StringAttr(attributes["flambeau.target"]).value
-    if "flambeau.bodies" not in attributes:
+    name = host.target(function)
+    bodies = [lookup(body) for body in host.bodies(function)]
+    if not bodies:
         target = overload(name)
         keywords = [a.name if a.kwarg_only else None for a in target._schema.arguments]
-        return target, _arguments(keywords, ir.ArrayAttr(attributes["flambeau.arguments"]))
-    bodies = [
-        lookup(ir.FlatSymbolRefAttr(body).value) for body in ir.ArrayAttr(attributes["flambeau.bodies"])
-    ]
+        return target, _arguments(keywords, host.argument_template(function))
     if name not in LOOPS:
         (body,) = bodies
         return body, lambda values: (list(values), {})
-    template = ir.ArrayAttr(attributes["flambeau.arguments"])
+    template = host.argument_template(function)
     return partial(LOOPS[name], *bodies), _arguments([None] * len(template), template)
 
 
@@ -131,23 +127,8 @@ def overload(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), packet), rest[0] if rest else "default")
 
 
-def _indices(attributes: Any, name: str) -> list[int]:
-    return list(ir.DenseI64ArrayAttr(attributes[name])) if name in attributes else []
-
-
-def _strides(function: Any) -> list[list[int] | None]:
-    """The strides that each operand has in eager, where these matter to the op; None: as they come."""
-    attributes = function.operation.attributes
-    if "arg_attrs" not in attributes:
-        return [None for _ in function.type.inputs]
-    found = [ir.DictAttr(a) for a in ir.ArrayAttr(attributes["arg_attrs"])]
-    return [
-        list(ir.DenseI64ArrayAttr(a["flambeau.strides"])) if "flambeau.strides" in a else None for a in found
-    ]
-
-
-def _with_strides(value: torch.Tensor, strides: list[int]) -> torch.Tensor:
-    if list(value.stride()) == strides:
+def _with_strides(value: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:
+    if value.stride() == strides:
         return value
     part = value[tuple(slice(None) if stride else slice(1) for stride in strides)]  # the rest repeats it
     memory = torch.empty_strided(part.shape, strides, dtype=value.dtype, device=value.device)

@@ -7,19 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import torch
 
 import flambeau
 from tests.contract.record import STATE
 from tests.contract.rungs import RUNGS
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    torch._dynamo.reset()
-    torch.manual_seed(0)
-    yield
-    torch._dynamo.reset()
+from tests.frontend.conftest import _fresh_dynamo as _fresh_dynamo
 
 
 @pytest.fixture(params=[pytest.param(r, marks=() if r == "partitioned" else pytest.mark.slow) for r in RUNGS])

@@ -15,7 +15,7 @@ import flambeau
 from tests.contract.conftest import State
 from tests.contract.rungs import RUNGS, counted, gradients, signatures, stages, strict
 from tests.oracle import assert_like_eager, close, leaf, numbers, of_leaf, plain, weights_like
-from tests.programs import Same, WritesGradient
+from tests.programs import Half, Same, WritesGradient
 
 
 def test_c26_all_mixes_of_requires_grad(rung: str) -> None:
@@ -252,20 +252,6 @@ def test_c34_illegal_writes_fail_as_in_eager(function: Any, make: Any, text: str
     x = make()
     assert text in _message(flambeau.compile(function, backend=rung), x)
     close(x.detach(), make().detach(), "a failed call must not write")
-
-
-class Half(torch.autograd.Function):
-    """Multiplies; its backward gives half of the true gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, w)
-        return x * w
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> Any:
-        x, w = ctx.saved_tensors
-        return g * w * 0.5, g * x * 0.5
 
 
 class Mixed(torch.autograd.Function):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flambeau.dialects.facts import ArgumentFacts, ResultFacts, fact_names
 from tests.docs import page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,13 +48,19 @@ def test_guide(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_fact_is_documented() -> None:
-    """What the wrapper reads from signatures stands in docs/ir.md."""
-    facts = re.findall(
-        r'"((?:flambeau|autograd)\.[a-z_]+)"', (ROOT / "frontend/calling/signature.py").read_text()
-    )
-    assert len(facts) > 10
+    """docs/ir.md describes every fact about arguments and results."""
+    facts = {*fact_names(ArgumentFacts).values(), *fact_names(ResultFacts).values()}
     page_text = (ROOT / "docs" / "ir.md").read_text()
-    assert [fact for fact in facts if f"`{fact}`" not in page_text] == []
+    assert [fact for fact in sorted(facts) if f"`{fact}`" not in page_text] == []
+
+
+def test_the_reading_path_is_there() -> None:
+    """Each step of docs/reading.md names a file, and names that are in it."""
+    steps = re.findall(r"^\d+\. `(.+?)`: (.+)$", (ROOT / "docs/reading.md").read_text(), re.MULTILINE)
+    assert 0 < len(steps) <= 12
+    for file, text in steps:
+        source, names = (ROOT / file).read_text(), re.findall(r"`(\w+)`", text)
+        assert names and [name for name in names if not re.search(rf"\b{name}\b", source)] == [], file
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,13 @@ def test_every_pass_has_a_lit_test(name: str) -> None:
     )
 
 
+@pytest.mark.checkout
+def test_lit_tests_are_called_after_passes() -> None:
+    """By the pass alone, or with what is special after an underscore."""
+    names = {file.stem.partition("_")[0] for file in LIT.glob("*.mlir")}
+    assert names == set(project_passes())
+
+
 @pytest.mark.parametrize("name", PIPELINES)
 def test_named_pipelines_parse(name: str) -> None:
     assert pipeline_text(parse_pipeline(named_pipeline(name))) == named_pipeline(name)

@@ -7,6 +7,7 @@ import torch
 from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import ArgumentFacts
 from flambeau.pipelines.passes.autodiff import differentiate
 from flambeau.pipelines.passes.functionalize import Functionalize
 from flambeau.runtime import interpreter
@@ -74,8 +75,8 @@ def test_gradients_use_the_same_mask():
     kept = out != 0
 
     function = fn.functions(module)[0]
-    marks = [{"autograd.requires_grad": ir.UnitAttr.get()}] * 3
-    fn.set_signature(function, [*marks, *({} for _ in fn.argument_attributes(function)[3:])], [{}])
+    marked = [ArgumentFacts(requires_grad=i < 3) for i in range(len(fn.argument_facts(function)))]
+    fn.set_signature(function, marked)
     differentiate(function)
     tangent = torch.randn_like(out)
     found = interpreter.run(module, "f", [*values[:3], SEED, tangent])

@@ -2,6 +2,7 @@
 """Every op on its samples: types, interpreter against eager, gradients, decomposition, compiled; static and `?`."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from flambeau.dialects import create_context
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.facts import ArgumentFacts
 from flambeau.dialects.opdef import OPS, NoRule, NotDifferentiable
 from flambeau.dialects.types import is_float
 from flambeau.pipelines.passes.autodiff import differentiate
@@ -22,18 +24,19 @@ from tests.dialects.samples import families
 FAMILIES = families()
 SAMPLES = [sample for samples in FAMILIES.values() for sample in samples]
 
-# Ops that stand outside this harness, and where they are tested.
+# Ops without samples, and where they are tested.
 ELSEWHERE = {
-    "flambeau.dim": "tests/dialects/test_constants.py",
-    "flambeau.ref_new": "tests/pipelines",
-    "flambeau.ref_view": "tests/pipelines",
-    "flambeau.ref_load": "tests/pipelines",
-    "flambeau.ref_store": "tests/pipelines",
-    "autograd.detach": "tests/pipelines",
-    "autograd.with_value": "tests/pipelines",
-    "autograd.checkpoint": "tests/pipelines",
+    "flambeau.dim": "tests/dialects/ops/test_constants.py",
+    "flambeau.ref_new": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_view": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_load": "lit_tests/pipelines/functionalize.mlir",
+    "flambeau.ref_store": "lit_tests/pipelines/functionalize.mlir",
+    "autograd.detach": "lit_tests/pipelines/autodiff.mlir",
+    "autograd.with_value": "lit_tests/pipelines/autodiff.mlir",
+    "autograd.checkpoint": "lit_tests/pipelines/partition_min_cut.mlir",
 }
 
+ROOT = Path(__file__).parents[3]
 
 Where = Callable[[Sample], object]
 
@@ -107,6 +110,11 @@ def test_every_op_has_a_sample():
     assert not missing, f"no sample in tests/dialects/samples/ for: {', '.join(missing)}"
 
 
+@pytest.mark.parametrize("op", ELSEWHERE)
+def test_ops_without_samples_are_tested_elsewhere(op):
+    assert op in (ROOT / ELSEWHERE[op]).read_text()
+
+
 def test_sample_ids_are_unique():
     names = [str(sample) for sample in SAMPLES]
     assert not sorted({n for n in names if names.count(n) > 1}), "give samples of one op different ids"
@@ -162,11 +170,7 @@ def check_gradients(sample: Sample, dynamic: bool, order: int) -> None:
         Decompose().run(module)
         fn.set_signature(
             function,
-            [
-                {"autograd.requires_grad": ir.UnitAttr.get()} if i in wanted else {}
-                for i in range(len(arguments))
-            ],
-            [{} for _ in outputs],
+            [ArgumentFacts(requires_grad=i in wanted) for i in range(len(arguments))],
         )
         differentiate(function)
         roots = [o for o in outputs if o.requires_grad]
@@ -221,16 +225,12 @@ STOPS: dict[str, str] = {}
 
 def seeds(function: Any) -> list[int]:
     """Which results the tangent arguments belong to."""
-    return [
-        int(a["flambeau.of_result"]) for a in fn.argument_attributes(function) if "flambeau.of_result" in a
-    ]
+    return [a.of_result for a in fn.argument_facts(function) if a.of_result is not None]
 
 
 def gradient_positions(function: Any) -> list[int]:
     """Which arguments have a gradient among the results."""
-    return [
-        int(a["flambeau.gradient_of"]) for a in fn.result_attributes(function) if "flambeau.gradient_of" in a
-    ]
+    return [a.gradient_of for a in fn.result_facts(function) if a.gradient_of is not None]
 
 
 @each(lambda sample: sample.cls.decompose)
