@@ -405,5 +405,6 @@ class SoftshrinkOp(ElementwiseOp, name="softshrink"):
         return {"x": b.where(inside, 0, g)}
 
     def decompose(op):
-        above = b.where(b.gt(op.x, op.lambd), b.sub(op.x, op.lambd), b.mul(op.x, 0))
+        inside = b.where(b.isnan(op.x), op.x, 0)
+        above = b.where(b.gt(op.x, op.lambd), b.sub(op.x, op.lambd), inside)
         return b.where(b.lt(op.x, -op.lambd), b.add(op.x, op.lambd), above)

@@ -1206,7 +1206,6 @@ class ErfinvOp(ElementwiseOp, name="erfinv"):
     x: Tensor
     out: Result
     aten = "erfinv"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1241,7 +1240,6 @@ class DigammaOp(ElementwiseOp, name="digamma"):
     x: Tensor
     out: Result
     aten = "digamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1257,7 +1255,6 @@ class LgammaOp(ElementwiseOp, name="lgamma"):
     x: Tensor
     out: Result
     aten = "lgamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1274,7 +1271,6 @@ class PolygammaOp(ElementwiseOp, name="polygamma"):
     x: Tensor
     out: Result
     aten = "polygamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):

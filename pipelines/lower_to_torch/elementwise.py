@@ -8,7 +8,8 @@ from flambeau.dialects.types import DYNAMIC, shape_of
 from flambeau.pipelines.analysis.fills import fill_value
 from flambeau.pipelines.lower_to_torch import builtin as bt
 from flambeau.pipelines.lower_to_torch import torch_builder as t
-from flambeau.pipelines.scalar_forms import FORMS, scalar_form
+from flambeau.pipelines.scalar_forms import scalar_form
+from flambeau.pipelines.scalar_forms.table import FORMS
 from flambeau.pipelines.scalar_forms.value import constant
 
 
@@ -16,10 +17,11 @@ from flambeau.pipelines.scalar_forms.value import constant
 def _loop_nest(o: t.Lowered) -> ir.Value:
     """Numbers are constants in the body: a tensor filled with one would be read, or made, for nothing."""
     given = list(o.op.operation.operands)
-    numbers = {v: fill_value(v) for v in given}
-    if None not in numbers.values():
+    fills = {v: fill_value(v) for v in given}
+    numbers = {v: n for v, n in fills.items() if n is not None}
+    if len(numbers) == len(fills):
         numbers = {}
-    tensors = {v: bt.operand(o, f.name) for f, v in _operands(o) if numbers.get(v) is None}
+    tensors = {v: bt.operand(o, f.name) for f, v in _operands(o) if v not in numbers}
     out = bt.empty(_sizes(o, next(iter(tensors.values()))), bt.signless(o.op.out.type).element_type)
 
     def body(*elements: ir.Value) -> list[ir.Value]:

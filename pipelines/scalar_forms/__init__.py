@@ -24,6 +24,7 @@ FAMILIES = (
     "circular",
     "compare",
     "exponential",
+    "gamma",
     "hyperbolic",
     "special",
 )

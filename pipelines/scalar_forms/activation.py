@@ -9,20 +9,24 @@ from flambeau.pipelines.scalar_forms.value import Number, Value, maximum, minimu
 
 @form("relu")
 def relu(x: Value) -> Value:
-    return maximum(x, 0)
+    """Keeps NaN and -0.0."""
+    return select(x < 0, 0, x)
 
 
 @form("leaky_relu")
+@rounded_once
 def leaky_relu(x: Value, negative_slope: Number) -> Value:
     return select(x > 0, x, x * negative_slope)
 
 
 @form("hardsigmoid")
+@rounded_once
 def hardsigmoid(x: Value) -> Value:
     return minimum(maximum(x + 3, 0), 6) / 6
 
 
 @form("hardswish")
+@rounded_once
 def hardswish(x: Value) -> Value:
     return x * minimum(maximum(x + 3, 0), 6) / 6
 

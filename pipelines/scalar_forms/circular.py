@@ -2,8 +2,8 @@
 """Forms of sine, cosine, tangent and their inverses.
 
 IREE's own forms of the first three subtract a rounded multiple of pi: their errors grow with the argument, 3e-5 at
-1,000 and beyond 1 at 1e8. Here the distance from the nearest quarter turn is taken from the product with 2 / pi in fixed
-point, of which only the bits that matter are computed (M. Payne and R. Hanek, "Radian reduction for trigonometric
+1,000 and beyond 1 at 1e8. Here the distance from the nearest quarter turn is taken from the product with 2 / pi in
+fixed point, of which only the bits that matter are computed (M. Payne and R. Hanek, "Radian reduction for trigonometric
 functions", 1983). The polynomials are those of the Cephes library for f32, of Sun's fdlibm for f64 (k_sin.c, k_cos.c,
 s_atan.c, e_asin.c, e_acos.c), without branches.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from flambeau.dialects.bindings import arith, ir
 from flambeau.pipelines.scalar_forms.arithmetic import sqrt
 from flambeau.pipelines.scalar_forms.casts import rounded_once
-from flambeau.pipelines.scalar_forms.exponential import without_low_word
+from flambeau.pipelines.scalar_forms.exponential import even, without_low_word
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import (
     Value,
@@ -236,9 +236,9 @@ def _radians(digits: Sequence[Value]) -> tuple[Value, Value]:
     parts = [_small_to_float64(d) for d in shifted]
     first = select(parts[0] >= 2.0**31, parts[0] - 2.0**32, parts[0]) * 2.0**-32
     second = parts[1] * 2.0**-64
-    total = first + second
+    total = even(first + second)
     rest = (second - (total - first)) + (parts[2] * 2.0**-96 + parts[3] * 2.0**-128)
-    high = total + rest
+    high = even(total + rest)
     low = rest - (high - total)
     product = high * _HALF_PI[0]
     start = without_low_word(high)

@@ -7,7 +7,7 @@ IREE has vector forms of these functions for f32. For f64 they are computed here
 
 import math
 
-from flambeau.dialects.bindings import ir
+from flambeau.dialects.bindings import arith, ir
 from flambeau.pipelines.scalar_forms.arithmetic import reciprocal, rsqrt, sqrt
 from flambeau.pipelines.scalar_forms.casts import rounded_once
 from flambeau.pipelines.scalar_forms.table import form
@@ -27,9 +27,6 @@ from flambeau.pipelines.scalar_forms.value import (
 
 # ln 2 in two parts; the first has 21 zeros at its end, so that small multiples of it are exact.
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-
-# Added to a number below 2^51, it leaves no bits behind the point: the last bits are then those of an integer.
-_TO_INTEGER = 1.5 * 2.0**52
 
 _SMALLEST_NORMAL = 2.0**-1022
 
@@ -86,17 +83,21 @@ def log10(x: Value) -> Value:
 
 
 def nearest_integer(x: Value) -> tuple[Value, Value]:
-    """The integer nearest to an f64 of less than 2^51, as f64 and as i64 (some number for NaN)."""
-    shifted = x + _TO_INTEGER
-    i64 = integer_type(64)
-    return shifted - _TO_INTEGER, shifted.bitcast(i64) - x.constant(_TO_INTEGER).bitcast(i64)
+    """The integer nearest to an f64, which i32 can hold, as f64 and as i64 (0 for NaN).
+
+    Through i32, to and from which every CPU has instructions for vectors. Adding and subtracting 1.5 2^52 would do
+    with less, but drivers of GPUs take that for nothing.
+    """
+    whole = math_op("roundeven", x)
+    number = select(x.is_nan(), 0.0, whole).value
+    short = arith.fptosi(x.type_of(integer_type(32)), number)
+    return whole, Value(arith.extsi(x.type_of(integer_type(64)), short))
 
 
 def as_float64(count: Value) -> Value:
-    """An i64 of less than 2^51 as f64, which not every CPU has an instruction for."""
-    f64 = ir.F64Type.get()
-    magic = constant(count.type_of(f64), _TO_INTEGER)
-    return (count + magic.bitcast(integer_type(64))).bitcast(f64) - magic
+    """An i64 that i32 can hold as f64."""
+    short = arith.trunci(count.type_of(integer_type(32)), count.value)
+    return Value(arith.sitofp(count.type_of(ir.F64Type.get()), short))
 
 
 def power_of_two(exponent: Value) -> Value:
@@ -116,6 +117,14 @@ def exp_scaled(x: Value, exponent: int = 0) -> Value:
     whole, count = nearest_integer(x * (1 / math.log(2.0)))
     high = x - whole * _LN2_HIGH
     return scale(_exp_of_rest(high, whole * _LN2_LOW), count + exponent if exponent else count)
+
+
+def exp_of_sum(x: Value, y: Value) -> Value:
+    """e^(x + y) of f64, |x| being the larger one and less than 1000, with the bits of y that x + y does not hold."""
+    total = even(x + y)
+    whole, count = nearest_integer(total * (1 / math.log(2.0)))
+    high = total - whole * _LN2_HIGH
+    return scale(_exp_of_rest(high, whole * _LN2_LOW - (y - (total - x))), count)
 
 
 _EXP = (
@@ -237,6 +246,14 @@ _PER_LN10 = (4.34294481878168880939e-01, 2.50829467116452752298e-11)
 _LOG10_2 = (3.01029995663611771306e-01, 3.69423907715893078616e-13)
 
 
+def even(x: Value) -> Value:
+    """An f64 with the last bit 0.
+
+    What it lacks of a sum can be computed on every device: where z is x + y as it is, drivers of GPUs take z - x for y.
+    """
+    return (x.bitcast(integer_type(64)) & -2).bitcast(ir.F64Type.get())
+
+
 def without_low_word(x: Value) -> Value:
     """An f64 with the last 32 bits 0: products of two such are exact."""
     return (x.bitcast(integer_type(64)) & -(2**32)).bitcast(ir.F64Type.get())
@@ -301,7 +318,7 @@ _POWERS = {0.5: sqrt, -0.5: rsqrt, -1.0: reciprocal}
 @rounded_once
 def pow_scalar(x: Value, exponent: Number) -> Value:
     if not x.is_float:
-        return power_of_integer(x, int(exponent))
+        return power_of_integer(x, int(exponent)) if exponent >= 0 else power(x, x.constant(exponent))
     if exponent in _POWERS:
         return _POWERS[exponent](x)
     if exponent in (1, 2, 3):

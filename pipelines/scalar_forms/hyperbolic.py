@@ -65,11 +65,10 @@ def asinh(x: Value) -> Value:
 @rounded_once
 def acosh(x: Value) -> Value:
     above = x - 1
-    # Two roots: their product is NaN below 1, where the root of the product is not.
-    small = log1p(above + sqrt(above) * sqrt(above + 2))
+    small = log1p(above + sqrt(above * 2 + above * above))
     large = log(select(x > _LARGE, x, 2 * x - 1 / (x + sqrt(x * x - 1))))
     large = select(x > _LARGE, large + math.log(2.0), large)
-    return select(x > 2, large, small)
+    return select(x < 1, math.nan, select(x > 2, large, small))
 
 
 @form("atanh")

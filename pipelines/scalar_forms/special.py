@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Forms of the error function and of its relatives, after Sun's fdlibm (s_erf.c), without branches."""
 
+import math
+
 from flambeau.dialects.bindings import ir
+from flambeau.pipelines.scalar_forms.arithmetic import sqrt
 from flambeau.pipelines.scalar_forms.casts import rounded_once
-from flambeau.pipelines.scalar_forms.exponential import exp, without_low_word
+from flambeau.pipelines.scalar_forms.exponential import exp, exp_of_sum, log1p, without_low_word
 from flambeau.pipelines.scalar_forms.table import form
 from flambeau.pipelines.scalar_forms.value import (
     Value,
@@ -21,7 +24,7 @@ from flambeau.pipelines.scalar_forms.value import (
 @rounded_once
 def erf(x: Value) -> Value:
     if not x.is_float64:
-        return math_op("erf", x)
+        return copysign(math_op("erf", x), x)  # IREE's form loses the sign of zeros
     size = absolute(x)
     near = x + x * _ratio(x * x, _NEAR)
     middle = _ERF_1 + _ratio(size - 1, _MIDDLE)
@@ -49,7 +52,8 @@ def _erfc_far(x: Value) -> Value:
     r = select(x < 1 / 0.35, polynomial(z, _FAR[0]), polynomial(z, _FARTHER[0]))
     s = select(x < 1 / 0.35, polynomial(z, _FAR[1]), polynomial(z, _FARTHER[1]))
     start = _with_exact_square(x)
-    return exp(-start * start - 0.5625) * exp((start - x) * (start + x) + r / s) / x
+    high, low = -start * start - 0.5625, (start - x) * (start + x) + r / s
+    return (exp_of_sum(high, low) if x.is_float64 else exp(high) * exp(low)) / x
 
 
 def _with_exact_square(x: Value) -> Value:
@@ -146,5 +150,102 @@ _FARTHER = (
         325.7925129965739,
         30.33806074348246,
         1.0,
+    ),
+)
+
+
+@form("erfinv")
+@rounded_once
+def erfinv(x: Value) -> Value:
+    """The inverse of the error function; NaN beyond 1."""
+    size = absolute(x)
+    near, middle, far = _ERFINV_64 if x.is_float64 else _ERFINV_32
+    inner = select(size <= 0.75, _ratio(x * x - 0.5625, near), _ratio(x * x - 0.87890625, middle))
+    t = 1 / sqrt(-log1p(-size))
+    value = select(size <= 0.9375, x * inner, copysign(_ratio(t, far) / t, x))
+    value = select(size.equals(1), copysign(x.constant(math.inf), x), value)
+    return select(size > 1, math.nan, value)
+
+
+# Numerators and denominators, highest power first, of erfinv(x) / x up to 0.75 and up to 0.9375, and of t erfinv(x) by
+# t = (-log(1 - x))^-1/2 beyond (J. M. Blair, C. A. Edwards and J. H. Johnson, "Rational Chebyshev approximations for
+# the inverse of the error function", 1976, tables 17 and 37, and 10, 29 and 50; the last of f64 is fitted to mpmath's
+# values).
+_ERFINV_64 = (
+    (
+        (
+            0.176058782139059,
+            -8.642130115872478,
+            65.45466284794487,
+            -169.0014273464238,
+            186.44914861620987,
+            -90.78495926296033,
+            16.030495584406623,
+        ),
+        (
+            1.0,
+            -20.601073032826545,
+            107.60453916055124,
+            -222.10254121855132,
+            210.1579048620532,
+            -91.37416702426032,
+            14.780647071513831,
+        ),
+    ),
+    (
+        (
+            0.237516689024448,
+            -5.478927619598319,
+            19.12133439658033,
+            -22.655292823101103,
+            11.763505705217828,
+            -2.9344398672542478,
+            0.3444556924136125,
+            -0.015238926344072612,
+        ),
+        (
+            1.0,
+            -10.01437634978307,
+            24.640158943917285,
+            -23.71671552159658,
+            10.695129973387015,
+            -2.406831810439376,
+            0.2610628885843079,
+            -0.010846516960205995,
+        ),
+    ),
+    (
+        (
+            0.002921435169569574,
+            0.8588525994984467,
+            2.012724287844407,
+            2.8296621018662096,
+            3.098833488727503,
+            0.9779899858587782,
+            0.08800408258797195,
+            0.001831423565931019,
+        ),
+        (
+            1.0,
+            2.1373837829904625,
+            4.0391401423911635,
+            3.994293224222399,
+            3.259096714887053,
+            0.9829423575830094,
+            0.08801257644362333,
+            0.0018313962304749006,
+        ),
+    ),
+)
+
+_ERFINV_32 = (
+    ((-9.289057365, 26.78522576, -13.0959967422), (1.0, -17.149977991, 30.960614529, -12.0749426297)),
+    (
+        (0.4230581357, -1.9594556078, 1.0688059574, -0.12402565221),
+        (1.0, -2.1757031196, 0.8900743359, -0.08827697997),
+    ),
+    (
+        (-0.16444156791, 0.680544246825, -1.128081391617, 0.690969348887, 1.382719649631, 0.1550470003116),
+        (1.0, 1.385228141995, 0.155024849822),
     ),
 )

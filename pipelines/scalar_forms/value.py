@@ -5,7 +5,8 @@ An operator builds an `arith` or `math` op at the current insertion point; Pytho
 operand's type. Booleans are i1, integers have no sign in their type: `signed` says how to read them.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.dialects.bindings import arith, ir
@@ -259,3 +260,41 @@ def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     for coefficient in coefficients[1:]:
         value = fma(value, x, coefficient)
     return value
+
+
+def repeat_while(
+    condition: Callable[..., Value], step: Callable[..., Sequence[Value]], start: Sequence[Value]
+) -> list[Value]:
+    """The values after as many steps as the condition holds; of vectors, for one element.
+
+    A step must leave the elements alone for which it does not hold.
+    """
+    types = [v.value.type for v in start]
+
+    def values(block: ir.Block) -> list[Value]:
+        return [Value(a, signed=v.signed) for a, v in zip(block.arguments, start, strict=True)]
+
+    loop = ir.Operation.create("scf.while", results=types, operands=[v.value for v in start], regions=2)
+    before, after = (
+        r.blocks.append(*types, arg_locs=[ir.Location.current] * len(types)) for r in loop.regions
+    )
+    with ir.InsertionPoint(before):
+        goes_on = _any(condition(*values(before)).value)
+        ir.Operation.create("scf.condition", operands=[goes_on, *before.arguments])
+    with ir.InsertionPoint(after):
+        ir.Operation.create("scf.yield", operands=[v.value for v in step(*values(after))])
+    return [Value(r, signed=v.signed) for r, v in zip(loop.results, start, strict=True)]
+
+
+def _any(x: ir.Value) -> ir.Value:
+    """Whether one of the elements is true; of a scalar, itself."""
+    type_ = x.type
+    if not isinstance(type_, ir.VectorType):
+        return x
+    flat = ir.VectorType.get([math.prod(type_.shape)], type_.element_type)
+    if flat != type_:
+        x = ir.Operation.create("vector.shape_cast", results=[flat], operands=[x]).results[0]
+    kind = {"kind": ir.Attribute.parse("#vector.kind<or>")}
+    return ir.Operation.create(
+        "vector.reduction", results=[flat.element_type], operands=[x], attributes=kind
+    ).results[0]
