@@ -90,6 +90,14 @@ class Emitter:
             attribute = ir.DenseElementsAttr.get_splat(type_, attribute)
         return self.constant(attribute)
 
+    def steps(self, step: int, type_: ir.Type) -> ir.Value:
+        """The integers 0, step, 2 * step, ... as a constant vector; they wrap around as additions do."""
+        bits = ir.IntegerType(type_.element_type).width
+        half = 2 ** (bits - 1)
+        numbers = [(n * step + half) % (2 * half) - half for n in range(type_.shape[0])]
+        elements = [ir.IntegerAttr.get(type_.element_type, n) for n in numbers]
+        return self.constant(ir.DenseElementsAttr.get(elements, type_))
+
     # --- Index arithmetic ---
 
     def index(self, value: IndexLike) -> ir.Value:

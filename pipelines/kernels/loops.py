@@ -36,6 +36,7 @@ from flambeau.pipelines.kernels.scalar_values import (
     apply_scalar_form,
     from_storage,
     index_to_number,
+    positions,
     to_storage,
 )
 from flambeau.pipelines.kernels.schedule import Schedule, cost
@@ -435,7 +436,7 @@ class KernelLoops:
             assert self._innermost is not None
             first = self.e.index(self._place(node.index))
             step = self.e.polynomial(node.index.coefficient(self._innermost.number))
-            return index_to_number(self.e, self.e.line(first, step, width), node.type)
+            return positions(self.e, first, step, width, node.type)
         if isinstance(node, Reduce):
             raise NotCovered("a reduction is needed before it is computed")
         if isinstance(node, Random):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import is_bool
-from flambeau.pipelines.kernels.emitter import Emitter, signless, vector_type
+from flambeau.pipelines.kernels.emitter import Emitter, IndexLike, signless, vector_type
 from flambeau.pipelines.kernels.index_maps import NotCovered
 from flambeau.pipelines.kernels.plan import Apply, Node
 from flambeau.pipelines.scalar_forms import scalar_form
@@ -42,6 +42,14 @@ def index_to_number(e: Emitter, index: ir.Value, type_: ir.Type) -> ir.Value:
         raise NotCovered("positions as bools")
     bits = ir.IntegerType(element).width
     return wide if bits == 64 else e.value("arith.trunci", [wide], _like(index, element))
+
+
+def positions(e: Emitter, first: ir.Value, step: IndexLike, lanes: int, type_: ir.Type) -> ir.Value:
+    """The positions first, first + step, ... as a vector of numbers."""
+    if not isinstance(signless(type_), ir.IntegerType) or not isinstance(step, int):
+        return index_to_number(e, e.line(first, step, lanes), type_)
+    start = e.broadcast(index_to_number(e, first, type_), lanes)
+    return e.value("arith.addi", [start, e.steps(step, start.type)], start.type)
 
 
 def apply_scalar_form(node: Node, values: Sequence[ir.Value]) -> ir.Value:

@@ -40,7 +40,7 @@ class KernelModule:
                     built = build(*fn.entry_block(kernel).arguments)
                     values = list(built) if isinstance(built, list | tuple) else [built]
                     ir.Operation.create("func.return", operands=values)
-                fn.set_signature(kernel, [{}] * len(inputs), [{}] * len(values))
+                fn.set_signature(kernel)
                 main = fn.create_function("main", inputs, [ir.Location.unknown()] * len(inputs))
                 with ir.InsertionPoint(fn.entry_block(main)):
                     call = ir.Operation.create(
@@ -50,7 +50,7 @@ class KernelModule:
                         attributes={"callee": ir.FlatSymbolRefAttr.get("kernel")},
                     )
                     ir.Operation.create("func.return", operands=list(call.results))
-                fn.set_signature(main, [{}] * len(inputs), [{}] * len(values))
+                fn.set_signature(main)
             assert module.operation.verify()
             self.text = str(module)
             self.dtypes = [getattr(torch, dtype_name(v.type)) if is_tensor(v.type) else None for v in values]

@@ -53,7 +53,7 @@ def kernels(chosen: Sequence[Case]) -> ir.Module:
                     "func.call", operands=list(block.arguments), results=results, attributes=callee
                 )
                 ir.Operation.create("func.return", operands=list(call.results))
-            fn.set_signature(main, [{}] * len(inputs), [{}] * len(results))
+            fn.set_signature(main)
     return module
 
 
