@@ -70,10 +70,16 @@ class KernelModule:
             run_pipeline(module, pipeline)
             return str(module)
 
+    def why_not_covered(self, pipeline: str = _LOWERING) -> str:
+        """Why the kernel has no loops; empty if it has."""
+        text = self.run(pipeline.split(",lower-to-torch")[0] + ")")
+        _, found, rest = text.partition('flambeau.not_covered = "')
+        return rest.partition('"')[0] if found else ""
+
     def lowered(self, pipeline: str = _LOWERING) -> str:
         """The module that IREE takes. AssertionError with the reason if the kernel is not covered."""
-        text = self.run(pipeline.split(",lower-to-torch")[0] + ")")
-        assert "flambeau.not_covered" not in text, text.split("flambeau.not_covered")[1][:200]
+        reason = self.why_not_covered(pipeline)
+        assert not reason, reason
         return self.run(pipeline)
 
     def compiled(
