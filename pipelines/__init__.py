@@ -19,6 +19,8 @@ PASS_MODULES: tuple[str, ...] = (
     "passes.split",
     "passes.fold_fills",
     "passes.form_kernels",
+    "passes.schedule_kernels",
+    "passes.lower_kernels",
     "lower_to_torch",
     "passes.externalize_parameters",
 )

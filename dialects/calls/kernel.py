@@ -7,11 +7,14 @@ declare an op with a region and operands of several types; a function is one, ca
 interpreter of calls runs it.
 """
 
+from collections import defaultdict
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
+from flambeau.dialects.walk import operations
 
 KERNEL = "flambeau.kernel"
 
@@ -46,3 +49,25 @@ def called_kernel(op: ir.Operation) -> Any | None:
     """The kernel that an op calls, None for any other op."""
     function = fn.called_function(op)
     return function if function is not None and kind_of(function) is not None else None
+
+
+@dataclass(frozen=True)
+class CalledKernel:
+    """A kernel's body, the function op that carries its attributes, and the ops that call it."""
+
+    definition: ir.Operation
+    block: ir.Block
+    calls: tuple[ir.Operation, ...]
+
+    @property
+    def attributes(self) -> Any:
+        """The function's attributes."""
+        return self.definition.attributes
+
+
+def kernels_with_calls(module: ir.Module) -> list[CalledKernel]:
+    """All kernels of a module, in order, with the ops that call them."""
+    calls = defaultdict(list)
+    for op in operations(module):
+        calls[fn.callee_name(op)].append(op)
+    return [CalledKernel(f.operation, fn.entry_block(f), tuple(calls[f.name.value])) for f in kernels(module)]

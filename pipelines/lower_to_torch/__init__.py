@@ -15,6 +15,7 @@ from flambeau.pipelines.analysis.fills import is_uniform_constant
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.branches import lower_choice
+from flambeau.pipelines.lower_to_torch.dispatches import is_dispatch, lower_dispatch
 from flambeau.pipelines.lower_to_torch.kernels import lower_kernel
 from flambeau.pipelines.registry import register_pass
 
@@ -142,7 +143,7 @@ def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
 
 def why_not_lowered(op: ir.Operation) -> str | None:
     """Why an op cannot be lowered, or None if it can."""
-    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC:
+    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC or is_dispatch(op):
         return None
     chosen = choice.branches(op)
     if chosen is not None:
@@ -173,6 +174,9 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
     called = kernel.called_kernel(op)
     if called is not None:
         lower_kernel(op, called, values, lower_op)
+        return
+    if is_dispatch(op):
+        lower_dispatch(op, values)
         return
     reason = why_not_lowered(op)
     if reason is not None:
