@@ -17,7 +17,7 @@ PASS_MODULES: tuple[str, ...] = (
     "passes.narrow_positions",
     "passes.narrow_saved",
     "passes.split",
-    "passes.fold_fills",
+    "passes.simplify_reductions",
     "passes.form_kernels",
     "passes.schedule_kernels",
     "passes.lower_kernels",

@@ -63,7 +63,7 @@ _SPLIT = (
 )
 _BEFORE_LOWERING = (
     "decompose{before=lowering}",  # ops that the lowering has no rule for
-    "fold-fills",  # reductions of what is the same everywhere
+    "simplify-reductions",  # of what is the same everywhere, and of negations
     "simplify-sizes",
     "cse",
 )

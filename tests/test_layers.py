@@ -66,7 +66,7 @@ ROOMS = {
         explaining export aot dynamo_backends
     """,
     "tools": """
-        arrays diagnostics pretty list_ops info .
+        arrays diagnostics module_io pretty list_ops info .
         tensors compile opt
         run
     """,

@@ -53,7 +53,7 @@ func.func @main(%x: tensor<4x16xf32>, %bias: tensor<16xf32>) -> tensor<4x16xf32>
 // CHECK: %[[ROWS:.*]] = "flambeau.dim"(%arg0) {index = 0 : i64}
 // CHECK: %[[COLUMNS:.*]] = "flambeau.dim"(%arg0) {index = 1 : i64}
 // CHECK: "flow.dispatch"(%[[ROWS]], %[[COLUMNS]],
-func.func private @centred(%x: tensor<?x?xf32>) -> tensor<?x?xf32> attributes {flambeau.kernel = "rows", flambeau.schedule = {block = 1 : i64, columns = 0 : i64, form = "rows", keep = true, parts = 1 : i64, rows = 4 : i64, vector = 8 : i64}} {
+func.func private @centred(%x: tensor<?x?xf32>) -> tensor<?x?xf32> attributes {flambeau.kernel = "row", flambeau.schedule = {block = 1 : i64, columns = 0 : i64, form = "rows", keep = true, parts = 1 : i64, rows = 4 : i64, vector = 8 : i64}} {
   %0 = "flambeau.mean"(%x) {dims = array<i64: 1>, keepdim = true} : (tensor<?x?xf32>) -> tensor<?x1xf32>
   %1 = "flambeau.dim"(%x) {index = 0 : i64} : (tensor<?x?xf32>) -> index
   %2 = "flambeau.dim"(%x) {index = 1 : i64} : (tensor<?x?xf32>) -> index
@@ -76,7 +76,7 @@ func.func @main(%x: tensor<?x?xf32>) -> tensor<?x?xf32> {
 // CHECK: arith.addi %[[SUM]], %[[WIDE]]
 // CHECK: func.func @main
 // CHECK: "flow.tensor.bitcast"(%arg0) {{.*}} (tensor<32x8xi1>) -> tensor<32x8xi8>
-func.func private @counts(%x: tensor<32x8xi1>) -> tensor<8xi64> attributes {flambeau.kernel = "columns", flambeau.schedule = {block = 64 : i64, columns = 8 : i64, form = "columns", keep = true, parts = 1 : i64, rows = 1 : i64, vector = 8 : i64}} {
+func.func private @counts(%x: tensor<32x8xi1>) -> tensor<8xi64> attributes {flambeau.kernel = "column", flambeau.schedule = {block = 64 : i64, columns = 8 : i64, form = "columns", keep = true, parts = 1 : i64, rows = 1 : i64, vector = 8 : i64}} {
   %0 = "flambeau.sum"(%x) {dims = array<i64: 0>, keepdim = false} : (tensor<32x8xi1>) -> tensor<8xi64>
   return %0 : tensor<8xi64>
 }

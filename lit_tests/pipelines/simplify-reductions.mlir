@@ -1,4 +1,4 @@
-// RUN: flambeau-opt %s --fold-fills --cse | FileCheck %s
+// RUN: flambeau-opt %s --simplify-reductions --cse | FileCheck %s
 
 // The sum of ones is their count.
 // CHECK-LABEL: func.func @count
@@ -47,5 +47,16 @@ func.func @dynamic(%x: tensor<f32>, %n: index) -> (tensor<f32>, tensor<f32>) {
 // CHECK-NEXT: return
 func.func @plain(%x: tensor<3xf32>) -> tensor<f32> {
   %s = "flambeau.sum"(%x) {dims = array<i64: 0>, keepdim = false} : (tensor<3xf32>) -> tensor<f32>
+  return %s : tensor<f32>
+}
+
+// A sum is negated, not what is summed.
+// CHECK-LABEL: func.func @negated
+// CHECK-NOT: flambeau.neg
+// CHECK: "flambeau.sum"(%arg0)
+// CHECK: "flambeau.neg"
+func.func @negated(%x: tensor<3xf32>) -> tensor<f32> {
+  %n = "flambeau.neg"(%x) : (tensor<3xf32>) -> tensor<3xf32>
+  %s = "flambeau.sum"(%n) {dims = array<i64: 0>, keepdim = false} : (tensor<3xf32>) -> tensor<f32>
   return %s : tensor<f32>
 }

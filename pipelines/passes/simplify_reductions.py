@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The pass fold-fills: reductions along dims where every element is the same -> arithmetic.
+"""The pass simplify-reductions: reductions along dims where every element is the same, and of negations.
 
 `sum(expand(x))` is x times a count. No loop nest is left, then, whose iterations nothing reads: IREE drops the loops
-of such a reduction and gives one element's contribution.
+of such a reduction and gives one element's contribution. `sum(-x)` is `-sum(x)`, equal to the last bit: IREE fuses a
+negation into the reduction as a subtraction, and its splitting of reductions then fails ("Failed to get an identity
+value").
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
-from flambeau.dialects.types import is_tensor, shape_of, tensor_type
+from flambeau.dialects.types import is_float, is_tensor, shape_of, tensor_type
 from flambeau.pipelines.registry import register_pass
 
 _REDUCTIONS = ("flambeau.sum", "flambeau.mean", "flambeau.amax", "flambeau.amin")
@@ -21,25 +23,40 @@ _REDUCTIONS = ("flambeau.sum", "flambeau.mean", "flambeau.amax", "flambeau.amin"
 
 @register_pass
 @dataclass(frozen=True)
-class FoldFills:
-    """Compute sums, means and extremes along dims of equal elements from one of these."""
+class SimplifyReductions:
+    """Compute sums, means and extremes of equal elements from one of these; negate sums, not what is summed."""
 
-    name = "fold-fills"
+    name = "simplify-reductions"
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
             for op in fn.operations(fn.entry_block(function)):
-                if op.name in _REDUCTIONS:
-                    _fold(op)
+                if op.name in _REDUCTIONS and not _reduce_one(op):
+                    _negate_afterwards(op)
 
 
-def _fold(op: ir.Operation) -> None:
+def _negate_afterwards(op: ir.Operation) -> None:
+    """Replace the sum of negated floats by the negated sum. (Of unsigned numbers it would be another one.)"""
+    x = op.operands[0]
+    negation = None if isinstance(x.owner, ir.Block) else x.owner.operation
+    if op.name not in ("flambeau.sum", "flambeau.mean") or not is_float(x.type):
+        return
+    if negation is None or negation.name != "flambeau.neg":
+        return
+    reduce = getattr(b, op.name.removeprefix("flambeau."))
+    with ir.InsertionPoint(op), op.location:
+        found = b.neg(reduce(negation.operands[0], op.opview.dims, op.opview.keepdim))
+    fn.replace_op(op, [found])
+
+
+def _reduce_one(op: ir.Operation) -> bool:
+    """Reduce along dims of equal elements by arithmetic; whether there are any."""
     view = op.opview
     rank = len(shape_of(view.x))
-    reduced = {d % rank for d in view.dims} or set(range(rank))
+    reduced = {d % max(rank, 1) for d in view.dims} & set(range(rank)) or set(range(rank))
     alike = reduced & equal_along(view.x)
     if not alike:
-        return
+        return False
     with ir.InsertionPoint(op), op.location:
         count = b.multiply_sizes([size for d, size in enumerate(b.sizes(view.x)) if d in alike])
         one = _narrowed(view.x, alike)
@@ -49,6 +66,7 @@ def _fold(op: ir.Operation) -> None:
         elif op.name == "flambeau.mean":
             found = _if_any(count, found, nan)
     fn.replace_op(op, [found])
+    return True
 
 
 def _times(x: ir.Value, count: int | ir.Value) -> ir.Value:
