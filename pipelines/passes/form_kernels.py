@@ -436,12 +436,11 @@ def _is_pointwise(op: ir.Operation) -> bool:
 
 
 def _reduced_dims(op: ir.Operation) -> frozenset[int]:
+    """The dims that a reduction reduces over; a tensor without dims has none, whatever the op says."""
     rank = len(shape_of(op.operands[0]))
-    if op.name == "flambeau.prod":
-        dims = [] if op.opview.dim is None else [op.opview.dim]
-    else:
-        dims = list(op.opview.dims)
-    return frozenset(d % rank for d in dims) or frozenset(range(rank))
+    given = op.opview.dim if op.name == "flambeau.prod" else op.opview.dims
+    dims = [] if given is None else [given] if isinstance(given, int) else list(given)
+    return frozenset(d % rank for d in dims if rank) or frozenset(range(rank))
 
 
 def _viewed(value: ir.Value) -> ir.Value:
