@@ -6,7 +6,6 @@ Every op has one, named as the op without its dialect (`ref.load` is `ref_load`)
 numbers.
 """
 
-import builtins
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -30,15 +29,16 @@ def _builder_name(op_name: str) -> str:
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    if name.startswith("__"):
-        raise AttributeError(name)
+    return _op(name)
+
+
+@cache
+def _op(name: str) -> Callable[..., Any]:
+    """The builder of the op with this name; the ops are declared after this module is loaded."""
     found = next((cls for op_name, cls in opdef.OPS.items() if _builder_name(op_name) == name), None)
     if found is None:
         raise AttributeError(f"no op {name!r}; ops are declared in dialects/ops/")
-    builder = of_class(found)
-    if not hasattr(builtins, name):  # this module itself calls max() and any()
-        globals()[name] = builder
-    return builder
+    return of_class(found)
 
 
 @cache
@@ -83,7 +83,7 @@ def scalar(value: float | int | bool, element: ir.Type) -> ir.Value:
     """A rank-0 constant."""
     type_ = ir.RankedTensorType.get([], element)
     attribute = ir.DenseElementsAttr.get_splat(type_, element_attribute(value, element))
-    return constant(attribute)
+    return _op("constant")(attribute)
 
 
 def index_constant(value: int) -> ir.Value:
@@ -104,7 +104,7 @@ def sizes(x: ir.Value) -> list[int | ir.Value]:
 
 def full(shape: Sequence[int | ir.Value], value: float | int | bool, element: ir.Type) -> ir.Value:
     """A tensor filled with one number."""
-    return expand(scalar(value, element), list(shape)) if len(shape) else scalar(value, element)
+    return _op("expand")(scalar(value, element), list(shape)) if len(shape) else scalar(value, element)
 
 
 def full_like(x: ir.Value, value: float | int | bool, element: ir.Type | None = None) -> ir.Value:
@@ -128,7 +128,7 @@ def cast(x: ir.Value, element: ir.Type | str) -> ir.Value:
     """`to_dtype` unless `x` has the element type already. A string is a PyTorch dtype name."""
     if isinstance(element, str):
         element = element_type(element)
-    return x if x.type.element_type == element else to_dtype(x, element)
+    return x if x.type.element_type == element else _op("to_dtype")(x, element)
 
 
 def cast_like(x: ir.Value, like: ir.Value) -> ir.Value:
@@ -145,7 +145,7 @@ def expand_to(x: ir.Value, like: ir.Value) -> ir.Value:
     """Broadcast `x` to the shape of `like`; no op if the types already agree."""
     if shape_of(x) == shape_of(like) and DYNAMIC not in shape_of(x):
         return x
-    return expand(x, sizes(like))
+    return _op("expand")(x, sizes(like))
 
 
 def sum_to(g: ir.Value, like: ir.Value | ir.Type) -> ir.Value:
@@ -153,9 +153,9 @@ def sum_to(g: ir.Value, like: ir.Value | ir.Type) -> ir.Value:
     have, want = shape_of(g), shape_of(like)
     extra = len(have) - len(want)
     if extra:
-        g = sum(g, list(range(extra)), False)
+        g = _op("sum")(g, list(range(extra)), False)
     repeated = [i for i, (h, w) in enumerate(zip(have[extra:], want, strict=True)) if w == 1 and h != 1]
-    return sum(g, repeated, True) if repeated else g
+    return _op("sum")(g, repeated, True) if repeated else g
 
 
 def cat(tensors: Sequence[ir.Value], dim: int) -> ir.Value:
@@ -208,16 +208,4 @@ def as_index(value: int | ir.Value) -> ir.Value:
 
 def tensor_from_index(value: int | ir.Value, element: ir.Type) -> ir.Value:
     """A rank-0 tensor of a size, of integer or float element type."""
-    return scalar(value, element) if isinstance(value, int) else size_to_tensor(value, element)
-
-
-def _late(name: str) -> Callable[..., Any]:
-    """The builder of an op that is declared after this module is loaded; its first call puts the real one here."""
-    return lambda *args, **kwargs: __getattr__(name)(*args, **kwargs)
-
-
-constant = _late("constant")
-expand = _late("expand")
-to_dtype = _late("to_dtype")
-size_to_tensor = _late("size_to_tensor")
-sum = _late("sum")
+    return scalar(value, element) if isinstance(value, int) else _op("size_to_tensor")(value, element)

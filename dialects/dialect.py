@@ -142,12 +142,18 @@ class AutogradOp(Autograd.Operation):
 class ElementwiseOp(Flambeau.Operation):
     """Base class of pointwise ops of the `flambeau` dialect: pure, cheap to compute again, operands of equal types.
 
-    What a class does not say otherwise: `elementwise`, `recompute = CHEAP` and `infer` from its `Tensor` operands.
+    What a class does not say otherwise: `elementwise`, `recompute = CHEAP`, `lowering = SCALAR` and `infer` from its
+    `Tensor` operands.
     """
 
     def __init_subclass__(cls, *, name: str, traits: tuple[type, ...] = (Pure,), **kwargs: Any) -> None:
         operands = [key for key, kind in get_annotations(cls).items() if kind is opdef.Tensor]
-        defaults = {"elementwise": True, "recompute": opdef.CHEAP, "infer": equal_types(*operands)}
+        defaults = {
+            "elementwise": True,
+            "recompute": opdef.CHEAP,
+            "lowering": opdef.Lowering.SCALAR,
+            "infer": equal_types(*operands),
+        }
         for key, value in defaults.items():
             if key not in cls.__dict__:
                 setattr(cls, key, value)

@@ -2,11 +2,12 @@
 """Type rules shared by several ops. A rule sees operand types, Python attribute values and sizes (see opdef)."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import VerificationError
-from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type, with_element
+from flambeau.dialects.types import DYNAMIC, compatible, shape_of, tensor_type
 
 
 def same_as(name: str) -> Callable[[Any], ir.Type]:
@@ -91,6 +92,18 @@ def normalize_dim(dim: int, rank: int) -> int:
     return dim % rank
 
 
+def positions_along_dim(result: str) -> Callable[[Any], dict[str, int]]:
+    """`bounds` of a result that holds positions along op.dim, or in the flattened tensor if it is None."""
+
+    def bounds(op: Any) -> dict[str, int]:
+        sizes = shape_of(op.x)
+        if op.dim is not None and sizes:
+            sizes = [sizes[normalize_dim(op.dim, len(sizes))]]
+        return {result: DYNAMIC if DYNAMIC in sizes else prod(sizes)}
+
+    return bounds
+
+
 def reduced_shape(type_: ir.RankedTensorType, dims: Sequence[int] | None, keepdim: bool) -> list[int]:
     """The shape after reducing `dims` (all if None or empty)."""
     shape = shape_of(type_)
@@ -106,14 +119,5 @@ def reduction(element: str | None = None) -> Callable[[Any], ir.Type]:
     def infer(op: Any) -> ir.Type:
         e = ir.Type.parse(element) if element else op.x.element_type
         return tensor_type(reduced_shape(op.x, op.dims, op.keepdim), e)
-
-    return infer
-
-
-def as_element(element: str) -> Callable[[Any], ir.Type]:
-    """The shape of `x`, with another element type."""
-
-    def infer(op: Any) -> ir.Type:
-        return with_element(op.x, ir.Type.parse(element))
 
     return infer

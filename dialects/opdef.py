@@ -9,6 +9,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from itertools import repeat
 from typing import Any, NamedTuple, get_args, get_origin
@@ -228,6 +229,7 @@ class Lowering(Enum):
     """How lower-to-torch treats the op."""
 
     DIRECT = "direct"  # the torch dialect's op of the same ATen name and arguments
+    SCALAR = "scalar form"  # a loop nest whose body is its form in pipelines/scalar_forms
     RULE = "rule"  # a function in pipelines/lower_to_torch
     DECOMPOSE = "decompose"  # its `decompose` rule runs first, so lowering never sees it
     NONE = "none"  # must be gone before lowering (references, autograd markers), or stays on the host
@@ -420,7 +422,10 @@ def register(cls: Any) -> None:
             ),
             ("recompute", cls.recompute),
             ("vjp or decompose", cls.vjp is not None or cls.decompose is not None),
-            ("aten (or another `lowering`)", cls.aten or cls.lowering is not Lowering.DIRECT),
+            (
+                "aten (or another `lowering`)",
+                cls.aten or cls.lowering not in (Lowering.DIRECT, Lowering.SCALAR),
+            ),
             ("decompose", cls.decompose or cls.lowering is not Lowering.DECOMPOSE),
         )
         if not there
@@ -452,6 +457,13 @@ def register(cls: Any) -> None:
                 f"{name}: {call.overload} names {', '.join(unknown)}, but the fields are {', '.join(known)}"
             )
         BY_ATEN.setdefault(call.name, []).append((cls, call))
+    segments = {
+        "operandSegmentSizes": cls._ODS_OPERAND_SEGMENTS,
+        "resultSegmentSizes": cls._ODS_RESULT_SEGMENTS,
+    }
+    cls.attribute_names = {f.name for f in cls.fields if not f.is_operand} | {
+        k for k, v in segments.items() if v
+    }
     OPS[name] = cls
 
 
@@ -498,6 +510,9 @@ def verify(op: Any) -> bool:
 def _verify(op: Any) -> None:
     cls = OPS[op.operation.name]
     attributes = op.operation.attributes
+    for name in attributes:
+        if name not in cls.attribute_names and "." not in name:
+            raise VerificationError(_unknown_attribute(name, cls))
     if cls._ODS_OPERAND_SEGMENTS and "operandSegmentSizes" not in attributes:
         raise VerificationError("needs operandSegmentSizes, because it has optional or variadic operands")
     _verify_operand_count(op, cls)
@@ -535,6 +550,13 @@ def _verify(op: Any) -> None:
     for index, (want, have) in enumerate(zip(inferred, found, strict=True)):
         if not compatible(want, have):
             raise VerificationError(f"result #{index} is {have}, inferred {want}")
+
+
+def _unknown_attribute(name: str, cls: Any) -> str:
+    valid = [f.name for f in cls.fields if not f.is_operand]
+    close = get_close_matches(name, valid, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"has no attribute {name!r}; {hint}valid: {', '.join([*valid, 'any name with a dot'])}"
 
 
 def _verify_operand_count(op: Any, cls: Any) -> None:

@@ -24,12 +24,12 @@ from flambeau.dialects.calls import host
 from flambeau.dialects.errors import file_location
 from flambeau.frontend.calling.execution import bytecode, functions_by_name
 from flambeau.frontend.calling.signature import Signature, read_signature
+from flambeau.frontend.capture import sizes as symbolic
 from flambeau.frontend.capture.exported_program import CapturedProgram, capture_exported_program
 from flambeau.frontend.capture.records import UnsupportedGraphError
 from flambeau.frontend.capture.special_sizes import input_fakes, retraces_alike, shapes_hold
 from flambeau.frontend.capture.torch_calls import PlainRecurrence
 from flambeau.frontend.compile import CompilationError
-from flambeau.frontend.importing import symbols
 from flambeau.frontend.importing.importer import import_graph
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.errors import PassError
@@ -212,7 +212,7 @@ def _names_of_sizes(
     def note(_: Any, value: Any, shape: Any = None) -> None:
         if isinstance(value, torch.Tensor) and shape:
             for position, dim in shape.items() if isinstance(shape, dict) else enumerate(shape):
-                size = symbols.expression(fakes[id(value)].shape[position])
+                size = symbolic.expression(fakes[id(value)].shape[position])
                 if isinstance(dim, Dim) and isinstance(size, sympy.Symbol):
                     names.setdefault(size, sympy.Symbol(dim.__name__, integer=True))
 
@@ -230,7 +230,7 @@ def _described(
     graph = captured.graph
 
     def expressions(sizes: Sequence[int | torch.SymInt]) -> list[sympy.Expr]:
-        return [symbols.expression(size).subs(names) for size in sizes]
+        return [symbolic.expression(size).subs(names) for size in sizes]
 
     def shape(sizes: Sequence[int | torch.SymInt]) -> list[int | str]:
         return [int(e) if e.is_Integer else str(e) for e in expressions(sizes)]

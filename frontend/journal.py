@@ -35,6 +35,7 @@ class Stage:
     def module(self) -> ir.Module:
         """The IR, parsed into a context of its own."""
         context = create_context()
+        context.allow_unregistered_dialects = True  # lowered IR holds ops of IREE's
         with context, ir.Location.unknown():
             return ir.Module.parse(self.bytecode)
 

@@ -17,6 +17,10 @@ PASS_MODULES: tuple[str, ...] = (
     "passes.narrow_positions",
     "passes.narrow_saved",
     "passes.split",
+    "passes.simplify_reductions",
+    "passes.form_kernels",
+    "passes.schedule_kernels",
+    "passes.lower_kernels",
     "lower_to_torch",
     "passes.externalize_parameters",
 )

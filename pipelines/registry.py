@@ -176,13 +176,6 @@ def parse_pipeline(text: str) -> list[Pass | str]:
     return passes
 
 
-def pipeline_text(passes: Sequence[Pass | str]) -> str:
-    """The text of a pipeline, anchored; `parse_pipeline` turns it back into equal passes."""
-    return (
-        f"builtin.module({','.join(item if isinstance(item, str) else pass_text(item) for item in passes)})"
-    )
-
-
 def pass_text(item: Pass) -> str:
     """One pass of ours as text, with the options that differ from their defaults."""
     changed = [

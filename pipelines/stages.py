@@ -63,16 +63,21 @@ _SPLIT = (
 )
 _BEFORE_LOWERING = (
     "decompose{before=lowering}",  # ops that the lowering has no rule for
+    "simplify-reductions",  # of what is the same everywhere, and of negations
     "simplify-sizes",
     "cse",
 )
-_LOWER_TO_TORCH = (
+_KERNELS = (
     *_BEFORE_LOWERING,
+    "form-kernels",  # what is computed together, and nothing else with it
+)
+_LOWER_TO_TORCH = (
+    *_KERNELS,
     "lower-to-torch",
     "cse",  # constants
 )
 _DEPLOYMENT = (
-    *_BEFORE_LOWERING,
+    *_KERNELS,
     "lower-to-torch{keep-facts=true}",
     "cse",
     "externalize-parameters",  # weights become an archive's, results are the outputs alone
@@ -85,6 +90,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "partitioned": _PARTITIONED,
     "gradients": _GRADIENTS,
     "split": _SPLIT,
+    "kernels": _KERNELS,
     "lower-to-torch": _LOWER_TO_TORCH,
     "deployment": _DEPLOYMENT,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.pipelines.stages import PIPELINES, STAGES, named_pipeline, stage_passes
 from flambeau.runtime.backends import Backend, list_backends, lookup_backend
+from flambeau.tools.module_io import accept_ops_of_iree
 
 if TYPE_CHECKING:
     from flambeau.dialects.bindings import ir
@@ -160,6 +161,7 @@ def read_module(path: str) -> "Iterator[ir.Module]":
         raise ToolError(f"{path}: neither MLIR bytecode nor UTF-8 text (byte {error.start})") from None
     context = create_context()
     context.emit_error_diagnostics = True  # to the handler, not into the exception
+    accept_ops_of_iree(context, data)
     handler = context.attach_diagnostic_handler(PrintDiagnostics(source))
     try:
         with context:

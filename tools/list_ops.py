@@ -20,9 +20,9 @@ Written by `python -m flambeau.tools.list_ops`; a test checks that it is current
 * **gradient**: the rule in `vjp`; or that `decompose` takes its place; or why there is none.
 * **recompute**: whether a backward may compute the results again. `cheap`, `costly`, or `never`; or `its parts` say so,
   since `decompose` takes the op apart before the partition.
-* **lowering**: `direct` is the torch dialect's op of the first ATen name, `rule` a function in
-  `pipelines/lower_to_torch`, `decompose` the op's own rule, and `none` says that nothing compiled comes of it: it is
-  gone before, or stays on the host.
+* **lowering**: `direct` is the torch dialect's op of the first ATen name, `scalar form` a loop nest with the op's form
+  in `pipelines/scalar_forms` as its body, `rule` a function in `pipelines/lower_to_torch`, `decompose` the op's own
+  rule, and `none` says that nothing compiled comes of it: it is gone before, or stays on the host.
 """
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flambeau.pipelines.stages import PIPELINES, named_pipeline
+from flambeau.tools.module_io import accept_ops_of_iree
 
 if TYPE_CHECKING:
     from flambeau.dialects.bindings import ir
@@ -338,6 +339,7 @@ def _process(args: argparse.Namespace, pipeline: str, data: bytes, verify_each: 
     context = create_context()
     context.emit_error_diagnostics = True  # to the handler, not into the exception
     context.allow_unregistered_dialects = args.allow_unregistered_dialect
+    accept_ops_of_iree(context, data)
     results: list[bytes] = []
     ok = True
     for part in parts:

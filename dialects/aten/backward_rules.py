@@ -6,17 +6,15 @@ They become what the VJP rule of the forward's op builds, so they are differenti
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten.rules import Rule, nonnegative, slice_bounds
+from flambeau.dialects.aten.importer import AtenImporter, Rule
+from flambeau.dialects.aten.rules import nonnegative, slice_bounds
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import shape_of
-
-if TYPE_CHECKING:
-    from flambeau.dialects.aten.importer import AtenImporter
 
 RULES: dict[str, Rule] = {}
 imports = registers(RULES, "import rules")
@@ -32,7 +30,7 @@ def _of_output(name: str) -> None:
     """An elementwise op whose backward takes the output."""
 
     @imports(f"aten.{name}_backward.default")
-    def _rule(importer: "AtenImporter", grad_output: Any, output: Any) -> ir.Value:
+    def _rule(importer: AtenImporter, grad_output: Any, output: Any) -> ir.Value:
         return _gradients(name, importer.value(grad_output), out=importer.value(output))["x"]
 
 
@@ -40,7 +38,7 @@ def _of_input(name: str) -> None:
     """An elementwise op whose backward takes the input, and numbers that are the op's attributes."""
 
     @imports(f"aten.{name}_backward.default")
-    def _rule(importer: "AtenImporter", grad_output: Any, self: Any, **attributes: Any) -> ir.Value:
+    def _rule(importer: AtenImporter, grad_output: Any, self: Any, **attributes: Any) -> ir.Value:
         return _gradients(name, importer.value(grad_output), x=importer.value(self), **attributes)["x"]
 
 
@@ -51,15 +49,13 @@ for _name in ("gelu", "silu", "softplus"):
 
 
 @imports("aten.threshold_backward.default")
-def _threshold_backward(importer: "AtenImporter", grad_output: Any, self: Any, threshold: Any) -> ir.Value:
+def _threshold_backward(importer: AtenImporter, grad_output: Any, self: Any, threshold: Any) -> ir.Value:
     return b.where(b.le(importer.value(self), threshold), 0, importer.value(grad_output))
 
 
 def _of_softmax(name: str) -> None:
     @imports(f"aten._{name}_backward_data.default")
-    def _rule(
-        importer: "AtenImporter", grad_output: Any, output: Any, dim: int, input_dtype: Any
-    ) -> ir.Value:
+    def _rule(importer: AtenImporter, grad_output: Any, output: Any, dim: int, input_dtype: Any) -> ir.Value:
         out = importer.value(output)
         if importer.dtype(input_dtype) != out.type.element_type:
             raise TypeError("the gradient of a softmax that changes the dtype")
@@ -72,7 +68,7 @@ for _name in ("softmax", "log_softmax"):
 
 @imports("aten.native_layer_norm_backward.default")
 def _native_layer_norm_backward(
-    importer: "AtenImporter",
+    importer: AtenImporter,
     grad_out: Any,
     input: Any,
     normalized_shape: Any,
@@ -98,7 +94,7 @@ def _native_layer_norm_backward(
 
 @imports("aten.slice_backward.default")
 def _slice_backward(
-    importer: "AtenImporter", grad_output: Any, input_sizes: Any, dim: int, start: Any, end: Any, step: int
+    importer: AtenImporter, grad_output: Any, input_sizes: Any, dim: int, start: Any, end: Any, step: int
 ) -> ir.Value:
     g, sizes = importer.value(grad_output), importer.result_sizes()
     dim %= len(sizes)
@@ -108,7 +104,7 @@ def _slice_backward(
 
 @imports("aten.select_backward.default")
 def _select_backward(
-    importer: "AtenImporter", grad_output: Any, input_sizes: Any, dim: int, index: Any
+    importer: AtenImporter, grad_output: Any, input_sizes: Any, dim: int, index: Any
 ) -> ir.Value:
     g = importer.value(grad_output)
     zeros = b.full(importer.result_sizes(), 0, g.type.element_type)

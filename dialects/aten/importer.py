@@ -5,11 +5,10 @@ The `aten` patterns of the op classes say which op an overload is; where no patt
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten.rules import RULES, Rule
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import (
     BY_ATEN,
@@ -24,6 +23,9 @@ from flambeau.dialects.opdef import (
 from flambeau.dialects.types import DYNAMIC, is_low_precision, shape_of
 
 Size: TypeAlias = int | ir.Value
+
+Rule: TypeAlias = Callable[..., Any]
+"""Takes the importer, and the overload's arguments by schema name; gives the value, or a list of several."""
 
 # Binary ops that eager computes in f32 when a f16 or bf16 tensor meets a number, rounding once at the end. (For add and
 # sub it rounds the number first.)
@@ -42,7 +44,8 @@ class AtenImporter(ABC):
     """One entry per result of the call being imported."""
     needs_autograd: bool
     """Whether what is imported may be differentiated."""
-    rules: Mapping[str, Rule] = RULES
+    rules: Mapping[str, Rule]
+    """By the overload's name, what no pattern can say."""
 
     # --- What the source says ----------------------------------------------------------------------------------------
 

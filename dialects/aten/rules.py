@@ -6,10 +6,11 @@ list if the overload returns several). Whatever a plain `aten = ...` on an op cl
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from flambeau.dialects import build as b
+from flambeau.dialects.aten.importer import AtenImporter, Rule
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.ops.index import index_position
 from flambeau.dialects.rules import registers
@@ -23,10 +24,6 @@ from flambeau.dialects.types import (
     shape_of,
 )
 
-if TYPE_CHECKING:
-    from flambeau.dialects.aten.importer import AtenImporter
-
-Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
 
 
@@ -47,34 +44,34 @@ _END = sys.maxsize
     "aten.clone.default",
     "aten.contiguous.default",
 )
-def _identity(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
+def _identity(importer: AtenImporter, self: Any, **_: Any) -> ir.Value:
     # Values have no storage: a copy is the value itself, and what the caller gets back is never an argument's buffer.
     return importer.value(self)
 
 
 @imports("aten.detach.default")
-def _detach(importer: "AtenImporter", self: Any) -> ir.Value:
+def _detach(importer: AtenImporter, self: Any) -> ir.Value:
     value = importer.value(self)
     return b.autograd_detach(value) if importer.needs_autograd and is_float(value.type) else value
 
 
 @imports("prims.convert_element_type.default")
-def _convert_element_type(importer: "AtenImporter", a: Any, dtype: Any) -> ir.Value:
+def _convert_element_type(importer: AtenImporter, a: Any, dtype: Any) -> ir.Value:
     return b.cast(importer.value(a), importer.result_type().element_type)
 
 
 @imports("aten._to_copy.default", "aten.to.dtype")
-def _to_dtype(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
+def _to_dtype(importer: AtenImporter, self: Any, **_: Any) -> ir.Value:
     return b.cast(importer.value(self), importer.result_type().element_type)
 
 
 @imports("aten.copy.default")
-def _copy(importer: "AtenImporter", self: Any, src: Any, **_: Any) -> ir.Value:
+def _copy(importer: AtenImporter, self: Any, src: Any, **_: Any) -> ir.Value:
     return _broadcast(importer, b.cast(importer.value(src), importer.result_type().element_type))
 
 
 @imports("aten.fill.Scalar", "aten.fill.Tensor")
-def _fill(importer: "AtenImporter", self: Any, value: Any) -> ir.Value:
+def _fill(importer: AtenImporter, self: Any, value: Any) -> ir.Value:
     element = importer.result_type().element_type
     if importer.is_tensor(value):
         return _broadcast(importer, b.cast(importer.value(value), element))
@@ -82,11 +79,11 @@ def _fill(importer: "AtenImporter", self: Any, value: Any) -> ir.Value:
 
 
 @imports("aten.zero.default")
-def _zero(importer: "AtenImporter", self: Any) -> ir.Value:
+def _zero(importer: AtenImporter, self: Any) -> ir.Value:
     return _filled(importer, 0)
 
 
-def _broadcast(importer: "AtenImporter", value: ir.Value) -> ir.Value:
+def _broadcast(importer: AtenImporter, value: ir.Value) -> ir.Value:
     sizes = importer.result_sizes()
     static = [s if isinstance(s, int) else DYNAMIC for s in sizes]
     return value if shape_of(value) == static and DYNAMIC not in static else b.expand(value, sizes)
@@ -95,7 +92,7 @@ def _broadcast(importer: "AtenImporter", value: ir.Value) -> ir.Value:
 # --- Creation --------------------------------------------------------------------------------------------------------
 
 
-def _filled(importer: "AtenImporter", value: Any) -> ir.Value:
+def _filled(importer: AtenImporter, value: Any) -> ir.Value:
     element = importer.result_type().element_type
     if isinstance(value, bool | int | float | complex):
         scalar = b.scalar(value, element)  # type: ignore[arg-type]
@@ -106,12 +103,12 @@ def _filled(importer: "AtenImporter", value: Any) -> ir.Value:
 
 
 @imports("aten.full.default", "aten.full_like.default", "aten.new_full.default")
-def _full(importer: "AtenImporter", fill_value: Any, **_: Any) -> ir.Value:
+def _full(importer: AtenImporter, fill_value: Any, **_: Any) -> ir.Value:
     return _filled(importer, fill_value)
 
 
 @imports("aten.scalar_tensor.default")
-def _scalar_tensor(importer: "AtenImporter", s: Any, **_: Any) -> ir.Value:
+def _scalar_tensor(importer: AtenImporter, s: Any, **_: Any) -> ir.Value:
     return _filled(importer, s)
 
 
@@ -126,17 +123,17 @@ def _scalar_tensor(importer: "AtenImporter", s: Any, **_: Any) -> ir.Value:
     "aten.new_empty_strided.default",
     "aten.empty_permuted.default",
 )
-def _zeros(importer: "AtenImporter", **_: Any) -> ir.Value:
+def _zeros(importer: AtenImporter, **_: Any) -> ir.Value:
     # What `empty` holds is undefined, so zeros will do.
     return _filled(importer, 0)
 
 
 @imports("aten.ones.default", "aten.ones_like.default", "aten.new_ones.default")
-def _ones(importer: "AtenImporter", **_: Any) -> ir.Value:
+def _ones(importer: AtenImporter, **_: Any) -> ir.Value:
     return _filled(importer, 1)
 
 
-def ranged(importer: "AtenImporter", size: int | ir.Value, start: Any, step: Any) -> ir.Value:
+def ranged(importer: AtenImporter, size: int | ir.Value, start: Any, step: Any) -> ir.Value:
     """start, start + step, ...: `size` numbers in the element type of the call's result."""
     element = importer.result_type().element_type
     positions = b.iota(size, element_type("int64") if is_integer(element) else element)
@@ -148,14 +145,14 @@ def ranged(importer: "AtenImporter", size: int | ir.Value, start: Any, step: Any
 
 
 @imports("aten.eye.default", "aten.eye.m")
-def _eye(importer: "AtenImporter", **_: Any) -> ir.Value:
+def _eye(importer: AtenImporter, **_: Any) -> ir.Value:
     rows, columns = sizes = importer.result_sizes()
     i64 = element_type("int64")
     row = b.expand(b.unsqueeze(b.iota(rows, i64), 1), sizes)
     return b.cast(b.eq(row, b.expand(b.iota(columns, i64), sizes)), importer.result_type().element_type)
 
 
-def _number(importer: "AtenImporter", value: Any, like: ir.Value) -> Any:
+def _number(importer: AtenImporter, value: Any, like: ir.Value) -> Any:
     if isinstance(value, bool | int | float):
         return value
     scalar = b.tensor_from_index(importer.size(value), like.type.element_type)
@@ -174,7 +171,7 @@ def _number(importer: "AtenImporter", value: Any, like: ir.Value) -> Any:
     "aten.unflatten.int",
     "aten.view_as.default",
 )
-def _view(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
+def _view(importer: AtenImporter, self: Any, **_: Any) -> ir.Value:
     value = importer.value(self)
     sizes = importer.result_sizes()
     static = [s if isinstance(s, int) else DYNAMIC for s in sizes]
@@ -182,7 +179,7 @@ def _view(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
 
 
 @imports("aten.expand.default", "aten.expand_as.default", "aten.broadcast_to.default")
-def _expand(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
+def _expand(importer: AtenImporter, self: Any, **_: Any) -> ir.Value:
     return _broadcast(importer, importer.value(self))
 
 
@@ -191,33 +188,33 @@ def _rank(value: ir.Value) -> int:
 
 
 @imports("aten.t.default", "aten.numpy_T.default")
-def _t(importer: "AtenImporter", self: Any) -> ir.Value:
+def _t(importer: AtenImporter, self: Any) -> ir.Value:
     value = importer.value(self)
     return b.transpose(value, 0, 1) if _rank(value) == 2 else value
 
 
 @imports("aten.transpose.int", "aten.swapaxes.default", "aten.swapdims.default")
-def _transpose(importer: "AtenImporter", self: Any, dim0: int, dim1: int) -> ir.Value:
+def _transpose(importer: AtenImporter, self: Any, dim0: int, dim1: int) -> ir.Value:
     value = importer.value(self)
     rank = _rank(value)
     return b.transpose(value, dim0 % rank, dim1 % rank) if rank and dim0 % rank != dim1 % rank else value
 
 
 @imports("aten.permute.default")
-def _permute(importer: "AtenImporter", self: Any, dims: Sequence[int]) -> ir.Value:
+def _permute(importer: AtenImporter, self: Any, dims: Sequence[int]) -> ir.Value:
     value = importer.value(self)
     order = [d % _rank(value) for d in dims]
     return b.permute(value, order) if order != sorted(order) else value
 
 
 @imports("aten.unsqueeze.default")
-def _unsqueeze(importer: "AtenImporter", self: Any, dim: int) -> ir.Value:
+def _unsqueeze(importer: AtenImporter, self: Any, dim: int) -> ir.Value:
     value = importer.value(self)
     return b.unsqueeze(value, dim % (_rank(value) + 1))
 
 
 @imports("aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims")
-def _squeeze(importer: "AtenImporter", self: Any, dim: int | Sequence[int] | None = None) -> ir.Value:
+def _squeeze(importer: AtenImporter, self: Any, dim: int | Sequence[int] | None = None) -> ir.Value:
     value = importer.value(self)
     shape = shape_of(value)
     chosen = range(len(shape)) if dim is None else [dim] if isinstance(dim, int) else dim
@@ -226,13 +223,13 @@ def _squeeze(importer: "AtenImporter", self: Any, dim: int | Sequence[int] | Non
 
 
 @imports("aten.select.int")
-def _select(importer: "AtenImporter", self: Any, dim: int, index: Any) -> ir.Value:
+def _select(importer: AtenImporter, self: Any, dim: int, index: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
     return b.select(value, dim, nonnegative(importer, index, value, dim))
 
 
-def nonnegative(importer: "AtenImporter", index: Any, value: ir.Value, dim: int) -> int | ir.Value:
+def nonnegative(importer: AtenImporter, index: Any, value: ir.Value, dim: int) -> int | ir.Value:
     """An index into a dim, counted from its start."""
     position = importer.size(index)
     if not isinstance(position, int):
@@ -244,15 +241,13 @@ def nonnegative(importer: "AtenImporter", index: Any, value: ir.Value, dim: int)
 
 
 @imports("aten.slice.Tensor")
-def _slice(importer: "AtenImporter", self: Any, dim: int, start: Any, end: Any, step: int) -> ir.Value:
+def _slice(importer: AtenImporter, self: Any, dim: int, start: Any, end: Any, step: int) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
     return _slice_of(importer, value, dim, start, end, step)
 
 
-def _slice_of(
-    importer: "AtenImporter", value: ir.Value, dim: int, start: Any, end: Any, step: int
-) -> ir.Value:
+def _slice_of(importer: AtenImporter, value: ir.Value, dim: int, start: Any, end: Any, step: int) -> ir.Value:
     size = b.size(value, dim)
     first, last = slice_bounds(importer, size, start, end)
     if (
@@ -265,7 +260,7 @@ def _slice_of(
     return b.slice(value, dim, first, last, step)
 
 
-def slice_bounds(importer: "AtenImporter", size: int | ir.Value, start: Any, end: Any) -> tuple[Any, Any]:
+def slice_bounds(importer: AtenImporter, size: int | ir.Value, start: Any, end: Any) -> tuple[Any, Any]:
     """The bounds of a slice of a dim: 0 <= start <= end <= size."""
     first = _clamped(importer, 0 if start is None else start, size)
     last = _clamped(importer, _END if end is None else end, size)
@@ -276,7 +271,7 @@ def slice_bounds(importer: "AtenImporter", size: int | ir.Value, start: Any, end
     return first, last
 
 
-def _clamped(importer: "AtenImporter", bound: Any, size: int | ir.Value) -> int | ir.Value:
+def _clamped(importer: AtenImporter, bound: Any, size: int | ir.Value) -> int | ir.Value:
     """A slice bound as Python takes it: negative counts from the end, then into [0, size]."""
     position = importer.size(bound)
     if isinstance(position, int) and isinstance(size, int):
@@ -291,7 +286,7 @@ def _clamped(importer: "AtenImporter", bound: Any, size: int | ir.Value) -> int 
 
 
 @imports("aten.narrow.default")
-def _narrow(importer: "AtenImporter", self: Any, dim: int, start: Any, length: Any) -> ir.Value:
+def _narrow(importer: AtenImporter, self: Any, dim: int, start: Any, length: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
     first = nonnegative(importer, start, value, dim)
@@ -309,7 +304,7 @@ def _narrow(importer: "AtenImporter", self: Any, dim: int, start: Any, length: A
     "aten.split.sizes",
     "aten.unsafe_split_with_sizes.default",
 )
-def _split(importer: "AtenImporter", self: Any, dim: int = 0, **_: Any) -> list[ir.Value]:
+def _split(importer: AtenImporter, self: Any, dim: int = 0, **_: Any) -> list[ir.Value]:
     value = importer.value(self)
     dim %= _rank(value)
     parts = []
@@ -322,14 +317,14 @@ def _split(importer: "AtenImporter", self: Any, dim: int = 0, **_: Any) -> list[
 
 
 @imports("aten.unbind.int")
-def _unbind(importer: "AtenImporter", self: Any, dim: int = 0) -> list[ir.Value]:
+def _unbind(importer: AtenImporter, self: Any, dim: int = 0) -> list[ir.Value]:
     value = importer.value(self)
     dim %= _rank(value)
     return [b.select(value, dim, index) for index in range(len(importer.results))]
 
 
 @imports("aten.stack.default")
-def _stack(importer: "AtenImporter", tensors: Sequence[Any], dim: int = 0) -> ir.Value:
+def _stack(importer: AtenImporter, tensors: Sequence[Any], dim: int = 0) -> ir.Value:
     element = importer.result_type().element_type
     values = [b.cast(importer.value(t), element) for t in tensors]
     dim %= _rank(values[0]) + 1
@@ -337,7 +332,7 @@ def _stack(importer: "AtenImporter", tensors: Sequence[Any], dim: int = 0) -> ir
 
 
 @imports("aten.cat.default")
-def _cat(importer: "AtenImporter", tensors: Sequence[Any], dim: int = 0) -> ir.Value:
+def _cat(importer: AtenImporter, tensors: Sequence[Any], dim: int = 0) -> ir.Value:
     result = importer.result_type()
     values = [b.cast(importer.value(t), result.element_type) for t in tensors]
     # ATen skips legacy empty tensors of shape [0] whatever the other shapes are.
@@ -347,7 +342,7 @@ def _cat(importer: "AtenImporter", tensors: Sequence[Any], dim: int = 0) -> ir.V
 
 @imports("aten.slice_scatter.default")
 def _slice_scatter(
-    importer: "AtenImporter", self: Any, src: Any, dim: int, start: Any, end: Any, step: int
+    importer: AtenImporter, self: Any, src: Any, dim: int, start: Any, end: Any, step: int
 ) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
@@ -356,14 +351,14 @@ def _slice_scatter(
 
 
 @imports("aten.select_scatter.default")
-def _select_scatter(importer: "AtenImporter", self: Any, src: Any, dim: int, index: Any) -> ir.Value:
+def _select_scatter(importer: AtenImporter, self: Any, src: Any, dim: int, index: Any) -> ir.Value:
     value = importer.value(self)
     dim %= _rank(value)
     return b.select_scatter(value, importer.value(src), dim, nonnegative(importer, index, value, dim))
 
 
 @imports("aten.diag_embed.default")
-def _diag_embed(importer: "AtenImporter", self: Any, offset: int, dim1: int, dim2: int) -> ir.Value:
+def _diag_embed(importer: AtenImporter, self: Any, offset: int, dim1: int, dim2: int) -> ir.Value:
     value = importer.value(self)
     rank = _rank(value) + 1
     return b.diag_embed(value, offset, dim1 % rank, dim2 % rank)
@@ -373,7 +368,7 @@ def _diag_embed(importer: "AtenImporter", self: Any, offset: int, dim1: int, dim
 
 
 def _index_tensors(
-    importer: "AtenImporter", indices: Sequence[Any]
+    importer: AtenImporter, indices: Sequence[Any]
 ) -> tuple[list[ir.Value], list[int], list[Any]]:
     """The index tensors in one shape, the dims they stand at, and that shape's sizes."""
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
@@ -386,14 +381,14 @@ def _index_tensors(
 
 
 @imports("aten.index.Tensor", "aten._unsafe_index.Tensor")
-def _index(importer: "AtenImporter", self: Any, indices: Sequence[Any]) -> ir.Value:
+def _index(importer: AtenImporter, self: Any, indices: Sequence[Any]) -> ir.Value:
     tensors, dims, _ = _index_tensors(importer, indices)
     return b.index(importer.value(self), tensors, dims)
 
 
 @imports("aten.index_put.default", "aten._unsafe_index_put.default")
 def _index_put(
-    importer: "AtenImporter",
+    importer: AtenImporter,
     self: Any,
     indices: Sequence[Any],
     values: Any,
@@ -416,7 +411,7 @@ def _index_put(
     return b.index_put(value, tensors, b.expand(new, [*rest[:at], *common, *rest[at:]]), dims, accumulate)
 
 
-def _masked_fill(importer: "AtenImporter", value: ir.Value, dim: int, mask: Any, new: ir.Value) -> ir.Value:
+def _masked_fill(importer: AtenImporter, value: ir.Value, dim: int, mask: Any, new: ir.Value) -> ir.Value:
     """x[:, mask] = one number: no position needs to be known."""
     condition = importer.value(mask)
     while dim + _rank(condition) < _rank(value):
@@ -425,7 +420,7 @@ def _masked_fill(importer: "AtenImporter", value: ir.Value, dim: int, mask: Any,
     return b.where(b.expand(condition, sizes), b.expand(new, sizes), value)
 
 
-def _along(importer: "AtenImporter", self: Any, dim: int, index: Any) -> tuple[ir.Value, int, ir.Value]:
+def _along(importer: AtenImporter, self: Any, dim: int, index: Any) -> tuple[ir.Value, int, ir.Value]:
     value = importer.value(self)
     return value, dim % max(_rank(value), 1), b.cast(importer.value(index), element_type("int64"))
 
@@ -436,7 +431,7 @@ def _line(value: ir.Value) -> ir.Value:
 
 
 @imports("aten.index_select.default")
-def _index_select(importer: "AtenImporter", self: Any, dim: int, index: Any) -> ir.Value:
+def _index_select(importer: AtenImporter, self: Any, dim: int, index: Any) -> ir.Value:
     value, dim, positions = _along(importer, self, dim, index)
     chosen = b.index_select(_line(value), dim, _line(positions))
     return chosen if _rank(value) else b.view(chosen, [])
@@ -444,7 +439,7 @@ def _index_select(importer: "AtenImporter", self: Any, dim: int, index: Any) -> 
 
 @imports("aten.index_add.default", "aten.index_copy.default")
 def _index_write(
-    importer: "AtenImporter", self: Any, dim: int, index: Any, source: Any, alpha: Any = 1
+    importer: AtenImporter, self: Any, dim: int, index: Any, source: Any, alpha: Any = 1
 ) -> ir.Value:
     value, dim, positions = _along(importer, self, dim, index)
     source = _line(importer.value(source))
@@ -454,13 +449,13 @@ def _index_write(
 
 
 @imports("aten.index_fill.int_Scalar")
-def _index_fill(importer: "AtenImporter", self: Any, dim: int, index: Any, value: Any) -> ir.Value:
+def _index_fill(importer: AtenImporter, self: Any, dim: int, index: Any, value: Any) -> ir.Value:
     old, dim, positions = _along(importer, self, dim, index)
     filled = b.index_fill(_line(old), dim, _line(positions), value)
     return filled if _rank(old) else b.view(filled, [])
 
 
-def _source(importer: "AtenImporter", src: Any, index: ir.Value) -> ir.Value:
+def _source(importer: AtenImporter, src: Any, index: ir.Value) -> ir.Value:
     """The part of a scatter's source that the index covers."""
     source = importer.value(src)
     if _rank(source) != _rank(index):
@@ -472,7 +467,7 @@ def _source(importer: "AtenImporter", src: Any, index: ir.Value) -> ir.Value:
 
 
 @imports("aten.scatter.src", "aten.scatter_add.default")
-def _scatter(importer: "AtenImporter", self: Any, dim: int, index: Any, src: Any) -> ir.Value:
+def _scatter(importer: AtenImporter, self: Any, dim: int, index: Any, src: Any) -> ir.Value:
     value, dim, positions = _along(importer, self, dim, index)
     scatter = b.scatter_add if "scatter_add" in str(importer.target) else b.scatter
     return scatter(value, dim, positions, _source(importer, src, positions))
@@ -480,7 +475,7 @@ def _scatter(importer: "AtenImporter", self: Any, dim: int, index: Any, src: Any
 
 @imports("aten.scatter.reduce", "aten.scatter_reduce.two")
 def _scatter_reduce(
-    importer: "AtenImporter",
+    importer: AtenImporter,
     self: Any,
     dim: int,
     index: Any,
@@ -497,14 +492,14 @@ def _scatter_reduce(
 
 
 @imports("aten.sort.stable")
-def _sort(importer: "AtenImporter", self: Any, stable: bool | None, dim: int, descending: bool) -> Any:
+def _sort(importer: AtenImporter, self: Any, stable: bool | None, dim: int, descending: bool) -> Any:
     value = importer.value(self)
     return b.sort(value, dim % max(_rank(value), 1), descending)
 
 
 @imports("aten.searchsorted.Tensor")
 def _searchsorted(
-    importer: "AtenImporter",
+    importer: AtenImporter,
     sorted_sequence: Any,
     self: Any,
     out_int32: bool,
@@ -520,7 +515,7 @@ def _searchsorted(
 
 @imports("aten.repeat_interleave.self_int")
 def _repeat_interleave(
-    importer: "AtenImporter", self: Any, repeats: Any, dim: int | None = None, output_size: Any = None
+    importer: AtenImporter, self: Any, repeats: Any, dim: int | None = None, output_size: Any = None
 ) -> ir.Value:
     value = importer.value(self)
     if dim is None:
@@ -538,7 +533,7 @@ def _dims(dim: Any, rank: int) -> list[int]:
 
 @imports("aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", "aten.mean.dim")
 def _sum(
-    importer: "AtenImporter", self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
+    importer: AtenImporter, self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> ir.Value:
     name = str(importer.target).split(".")[1]
     value = b.cast(importer.value(self), importer.result_type().element_type)
@@ -546,13 +541,13 @@ def _sum(
 
 
 @imports("aten.count_nonzero.default", "aten.count_nonzero.dim_IntList")
-def _count_nonzero(importer: "AtenImporter", self: Any, dim: Any = None) -> ir.Value:
+def _count_nonzero(importer: AtenImporter, self: Any, dim: Any = None) -> ir.Value:
     value = importer.value(self)
     return b.count_nonzero(value, _dims(dim, _rank(value)))
 
 
 @imports("aten._softmax.default", "aten._log_softmax.default", "aten.softmax.int", "aten.log_softmax.int")
-def _softmax(importer: "AtenImporter", self: Any, dim: int, **_: Any) -> ir.Value:
+def _softmax(importer: AtenImporter, self: Any, dim: int, **_: Any) -> ir.Value:
     value = b.cast(importer.value(self), importer.result_type().element_type)
     name = "log_softmax" if "log" in str(importer.target) else "softmax"
     return getattr(b, name)(value, dim % max(_rank(value), 1))
@@ -562,14 +557,14 @@ def _softmax(importer: "AtenImporter", self: Any, dim: int, **_: Any) -> ir.Valu
 
 
 @imports("aten.upsample_nearest2d.vec")
-def _upsample_nearest2d(importer: "AtenImporter", input: Any, scale_factors: Any, **_: Any) -> ir.Value:
+def _upsample_nearest2d(importer: AtenImporter, input: Any, scale_factors: Any, **_: Any) -> ir.Value:
     scales = [importer.fixed(s) for s in scale_factors or [None] * 2]
     return b.upsample_nearest2d(importer.value(input), importer.result_sizes()[2:], *scales)
 
 
 @imports("aten.upsample_bilinear2d.vec")
 def _upsample_bilinear2d(
-    importer: "AtenImporter", input: Any, align_corners: bool, scale_factors: Any, **_: Any
+    importer: AtenImporter, input: Any, align_corners: bool, scale_factors: Any, **_: Any
 ) -> ir.Value:
     scales = [importer.fixed(s) for s in scale_factors or [None] * 2]
     return b.upsample_bilinear2d(importer.value(input), importer.result_sizes()[2:], align_corners, *scales)
@@ -579,24 +574,24 @@ def _upsample_bilinear2d(
 
 
 @imports("aten.rand.default", "aten.randn.default")
-def _rand(importer: "AtenImporter", **_: Any) -> ir.Value:
+def _rand(importer: AtenImporter, **_: Any) -> ir.Value:
     name = str(importer.target).split(".")[1]
     return getattr(b, name)(importer.result_sizes(), importer.result_type().element_type)
 
 
 @imports("aten.randint.default", "aten.randint.low")
-def _randint(importer: "AtenImporter", high: int, low: int = 0, **_: Any) -> ir.Value:
+def _randint(importer: AtenImporter, high: int, low: int = 0, **_: Any) -> ir.Value:
     return b.randint(low, high, importer.result_sizes(), importer.result_type().element_type)
 
 
 @imports("aten.rand_like.default", "aten.randn_like.default")
-def _rand_like(importer: "AtenImporter", self: Any, **_: Any) -> ir.Value:
+def _rand_like(importer: AtenImporter, self: Any, **_: Any) -> ir.Value:
     name = str(importer.target).split(".")[1]
     return getattr(b, name)(importer.value(self), importer.result_type().element_type)
 
 
 @imports("aten.randint_like.default", "aten.randint_like.low_dtype")
-def _randint_like(importer: "AtenImporter", self: Any, high: int, low: int = 0, **_: Any) -> ir.Value:
+def _randint_like(importer: AtenImporter, self: Any, high: int, low: int = 0, **_: Any) -> ir.Value:
     return b.randint_like(importer.value(self), low, high, importer.result_type().element_type)
 
 
@@ -606,7 +601,7 @@ def _randint_like(importer: "AtenImporter", self: Any, high: int, low: int = 0, 
     "aten.normal.float_Tensor",
     "aten.normal.float_float",
 )
-def _normal(importer: "AtenImporter", mean: Any, std: Any, **_: Any) -> ir.Value:
+def _normal(importer: AtenImporter, mean: Any, std: Any, **_: Any) -> ir.Value:
     element, sizes = importer.result_type().element_type, importer.result_sizes()
     operands = [
         _broadcast(importer, b.cast(importer.value(v), element))

@@ -85,7 +85,7 @@ class HardtanhOp(ElementwiseOp, name="hardtanh"):
     max_val: Number
     out: Result
     aten = "hardtanh"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         outside = b.logical_or(b.le(op.x, op.min_val), b.ge(op.x, op.max_val))
@@ -107,7 +107,7 @@ class ThresholdOp(ElementwiseOp, name="threshold"):
     value: Number
     out: Result
     aten = "threshold"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         return {"x": b.where(b.le(op.x, op.threshold), 0, g)}
@@ -128,7 +128,7 @@ class EluOp(ElementwiseOp, name="elu"):
     input_scale: Number
     out: Result
     aten = "elu"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0 in float64
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         factor = op.scale * op.alpha * op.input_scale
@@ -153,7 +153,7 @@ class CeluOp(ElementwiseOp, name="celu"):
     alpha: Number = 1.0
     out: Result
     aten = "celu"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0 in float64
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         below = b.mul(g, b.exp(b.mul(b.minimum(op.x, 0), 1.0 / op.alpha)))
@@ -242,7 +242,7 @@ class GeluOp(ElementwiseOp, name="gelu"):
     approximate: Str = "none"
     out: Result
     aten = "gelu"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is wrong at infinities, and inexact with tanh
+    lowering = Lowering.DECOMPOSE
 
     def check(op):
         if op.approximate not in ("none", "tanh"):
@@ -298,7 +298,7 @@ class MishOp(ElementwiseOp, name="mish"):
     x: Tensor
     out: Result
     aten = "mish"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers in float64
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         t = b.tanh(b.softplus(op.x, 1, 20))
@@ -321,7 +321,7 @@ class SoftplusOp(ElementwiseOp, name="softplus"):
     threshold: Number = 20
     out: Result
     aten = "softplus"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers in float64
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         scaled = b.mul(op.x, op.beta)
@@ -377,7 +377,7 @@ class HardshrinkOp(ElementwiseOp, name="hardshrink"):
     lambd: Number = 0.5
     out: Result
     aten = "hardshrink"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
@@ -398,12 +398,13 @@ class SoftshrinkOp(ElementwiseOp, name="softshrink"):
     lambd: Number = 0.5
     out: Result
     aten = "softshrink"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is wrong
+    lowering = Lowering.DECOMPOSE
 
     def vjp(op, g):
         inside = b.logical_and(b.ge(op.x, -op.lambd), b.le(op.x, op.lambd))
         return {"x": b.where(inside, 0, g)}
 
     def decompose(op):
-        above = b.where(b.gt(op.x, op.lambd), b.sub(op.x, op.lambd), b.mul(op.x, 0))
+        inside = b.where(b.isnan(op.x), op.x, 0)
+        above = b.where(b.gt(op.x, op.lambd), b.sub(op.x, op.lambd), inside)
         return b.where(b.lt(op.x, -op.lambd), b.add(op.x, op.lambd), above)

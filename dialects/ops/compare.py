@@ -320,6 +320,3 @@ class HeavisideOp(ElementwiseOp, name="heaviside"):
     out: Result
     aten = "heaviside"
     vjp = NotDifferentiable("PyTorch defines no derivative of heaviside")
-
-    def decompose(op):
-        return b.where(b.eq(op.x, 0), op.values, b.cast(b.gt(op.x, 0), op.x.type.element_type))

@@ -27,9 +27,6 @@ from flambeau.dialects.types import dtype_name, is_bool, is_float, is_integer, w
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
 
-# From here on x^2 + 1 and x^2 are one number, in f64 too.
-_LARGE = 2.0**28
-
 # The largest finite number of each float type.
 _LARGEST = {
     "float64": sys.float_info.max,
@@ -228,7 +225,6 @@ class TruncDivideOp(ElementwiseOp, name="trunc_divide"):
         aten("div.Tensor_mode", "x", "y", Literal("trunc")),
         aten("div.Scalar_mode", "x", "y", Literal("trunc")),
     )
-    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -245,7 +241,6 @@ class RemainderOp(ElementwiseOp, name="remainder"):
     y: Tensor
     out: Result
     aten = ("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
-    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -262,7 +257,6 @@ class FmodOp(ElementwiseOp, name="fmod"):
     y: Tensor
     out: Result
     aten = ("fmod.Tensor", "fmod.Scalar")
-    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -279,7 +273,6 @@ class PowOp(ElementwiseOp, name="pow"):
     y: Tensor
     out: Result
     aten = ("pow.Tensor_Tensor", "pow.Scalar")
-    lowering = Lowering.RULE
     infer = _numeric("x", "y")
 
     def vjp(op, g):
@@ -301,7 +294,6 @@ class PowScalarOp(ElementwiseOp, name="pow_scalar"):
     exponent: Number
     out: Result
     aten = "pow.Tensor_Scalar"
-    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -320,7 +312,6 @@ class MaximumOp(ElementwiseOp, name="maximum"):
     y: Tensor
     out: Result
     aten = ("maximum", aten("max.other", "x", "y"))
-    lowering = Lowering.RULE
 
     def vjp(op, g):
         shared = b.where(b.eq(op.x, op.y), b.mul(g, 0.5), g)
@@ -337,7 +328,6 @@ class MinimumOp(ElementwiseOp, name="minimum"):
     y: Tensor
     out: Result
     aten = ("minimum", aten("min.other", "x", "y"))
-    lowering = Lowering.RULE
 
     def vjp(op, g):
         shared = b.where(b.eq(op.x, op.y), b.mul(g, 0.5), g)
@@ -396,7 +386,6 @@ class Atan2Op(ElementwiseOp, name="atan2"):
     y: Tensor
     out: Result
     aten = "atan2"
-    lowering = Lowering.RULE
     infer = _floating("x", "y")
 
     def vjp(op, g):
@@ -415,7 +404,6 @@ class CopysignOp(ElementwiseOp, name="copysign"):
     y: Tensor
     out: Result
     aten = ("copysign.Tensor", "copysign.Scalar")
-    lowering = Lowering.RULE
     infer = _floating("x", "y")
 
     def vjp(op, g):
@@ -597,7 +585,7 @@ class ClampOp(ElementwiseOp, name="clamp"):
     max: Number | None = None
     out: Result
     aten = ("clamp", aten("clamp_min", "x", "min"), aten("clamp_max", "x", "max"))
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form loses NaN
+    lowering = Lowering.DECOMPOSE
     infer = _numeric("x")
 
     def check(op):
@@ -689,7 +677,6 @@ class NegOp(ElementwiseOp, name="neg"):
     x: Tensor
     out: Result
     aten = "neg"
-    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -705,7 +692,6 @@ class AbsOp(ElementwiseOp, name="abs"):
     x: Tensor
     out: Result
     aten = "abs"
-    lowering = Lowering.RULE
     infer = _numeric("x")
 
     def vjp(op, g):
@@ -929,7 +915,6 @@ class Expm1Op(ElementwiseOp, name="expm1"):
     x: Tensor
     out: Result
     aten = "expm1"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -960,7 +945,6 @@ class Log2Op(ElementwiseOp, name="log2"):
     x: Tensor
     out: Result
     aten = "log2"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -976,7 +960,6 @@ class Log10Op(ElementwiseOp, name="log10"):
     x: Tensor
     out: Result
     aten = "log10"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -992,7 +975,6 @@ class Log1pOp(ElementwiseOp, name="log1p"):
     x: Tensor
     out: Result
     aten = "log1p"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1011,7 +993,6 @@ class SinOp(ElementwiseOp, name="sin"):
     x: Tensor
     out: Result
     aten = "sin"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1027,7 +1008,6 @@ class CosOp(ElementwiseOp, name="cos"):
     x: Tensor
     out: Result
     aten = "cos"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1043,7 +1023,6 @@ class TanOp(ElementwiseOp, name="tan"):
     x: Tensor
     out: Result
     aten = "tan"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1059,7 +1038,6 @@ class AsinOp(ElementwiseOp, name="asin"):
     x: Tensor
     out: Result
     aten = "asin"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1075,7 +1053,6 @@ class AcosOp(ElementwiseOp, name="acos"):
     x: Tensor
     out: Result
     aten = "acos"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1091,7 +1068,6 @@ class AtanOp(ElementwiseOp, name="atan"):
     x: Tensor
     out: Result
     aten = "atan"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1107,17 +1083,10 @@ class SinhOp(ElementwiseOp, name="sinh"):
     x: Tensor
     out: Result
     aten = "sinh"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is a difference of exponentials, inexact near 0
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.cosh(op.x))}
-
-    def decompose(op):
-        size = b.abs(op.x)
-        grown = b.expm1(size)
-        small = b.mul(b.add(grown, b.div(grown, b.add(grown, 1))), 0.5)
-        return b.copysign(b.where(b.gt(size, 20), b.exp(b.sub(size, _LN2)), small), op.x)
 
 
 class CoshOp(ElementwiseOp, name="cosh"):
@@ -1144,7 +1113,6 @@ class TanhOp(ElementwiseOp, name="tanh"):
     x: Tensor
     out: Result
     aten = "tanh"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1160,18 +1128,10 @@ class AsinhOp(ElementwiseOp, name="asinh"):
     x: Tensor
     out: Result
     aten = "asinh"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact for negative numbers
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.rsqrt(b.add(b.mul(op.x, op.x), 1)))}
-
-    def decompose(op):
-        size = b.abs(op.x)
-        square = b.mul(size, size)
-        small = b.log1p(b.add(size, b.div(square, b.add(b.sqrt(b.add(square, 1)), 1))))
-        large = b.add(b.log(size), _LN2)
-        return b.copysign(b.where(b.gt(size, _LARGE), large, small), op.x)
 
 
 class AcoshOp(ElementwiseOp, name="acosh"):
@@ -1183,17 +1143,10 @@ class AcoshOp(ElementwiseOp, name="acosh"):
     x: Tensor
     out: Result
     aten = "acosh"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 1, and overflows
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.mul(g, b.rsqrt(b.sub(b.mul(op.x, op.x), 1)))}
-
-    def decompose(op):
-        above = b.sub(op.x, 1)
-        # Two roots: their product is NaN below 1, where the root of the product is not.
-        small = b.log1p(b.add(above, b.mul(b.sqrt(above), b.sqrt(b.add(above, 2)))))
-        return b.where(b.gt(op.x, _LARGE), b.add(b.log(op.x), _LN2), small)
 
 
 class AtanhOp(ElementwiseOp, name="atanh"):
@@ -1205,15 +1158,10 @@ class AtanhOp(ElementwiseOp, name="atanh"):
     x: Tensor
     out: Result
     aten = "atanh"
-    lowering = Lowering.DECOMPOSE  # torch-mlir's form is inexact near 0
     infer = _floating("x")
 
     def vjp(op, g):
         return {"x": b.div(g, b.sub(1, b.mul(op.x, op.x)))}
-
-    def decompose(op):
-        size = b.abs(op.x)
-        return b.copysign(b.mul(b.log1p(b.div(b.mul(size, 2), b.sub(1, size))), 0.5), op.x)
 
 
 # --- Special functions -----------------------------------------------------------------------------------------------
@@ -1228,7 +1176,6 @@ class ErfOp(ElementwiseOp, name="erf"):
     x: Tensor
     out: Result
     aten = "erf"
-    lowering = Lowering.RULE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1244,7 +1191,6 @@ class ErfcOp(ElementwiseOp, name="erfc"):
     x: Tensor
     out: Result
     aten = "erfc"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1260,7 +1206,6 @@ class ErfinvOp(ElementwiseOp, name="erfinv"):
     x: Tensor
     out: Result
     aten = "erfinv"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1285,10 +1230,6 @@ class LogitOp(ElementwiseOp, name="logit"):
         slope = b.div(g, b.mul(op.x, b.sub(1, op.x)))
         return {"x": b.where(inside, slope, math.nan if op.eps is None else 0.0)}
 
-    def decompose(op):
-        x = op.x if op.eps is None else b.clamp(op.x, op.eps, 1.0 - op.eps)
-        return b.log(b.div(x, b.sub(1, x)))
-
 
 class DigammaOp(ElementwiseOp, name="digamma"):
     """The derivative of lgamma.
@@ -1299,7 +1240,6 @@ class DigammaOp(ElementwiseOp, name="digamma"):
     x: Tensor
     out: Result
     aten = "digamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1315,7 +1255,6 @@ class LgammaOp(ElementwiseOp, name="lgamma"):
     x: Tensor
     out: Result
     aten = "lgamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):
@@ -1332,7 +1271,6 @@ class PolygammaOp(ElementwiseOp, name="polygamma"):
     x: Tensor
     out: Result
     aten = "polygamma"
-    lowering = Lowering.NONE
     infer = _floating("x")
 
     def vjp(op, g):

@@ -11,7 +11,7 @@ from math import inf
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import check_dim, merge_shapes
+from flambeau.dialects.infer import check_dim, merge_shapes, positions_along_dim
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
@@ -638,11 +638,6 @@ def _sum_per_bag(op, rows):
 # --- Order -----------------------------------------------------------------------------------------------------------
 
 
-def _bounds(op):
-    """Of positions along op.dim."""
-    return {"indices": shape_of(op.x)[op.dim] if shape_of(op.x) else 1}
-
-
 class SortOp(FlambeauOp, name="sort"):
     """Values along `dim` in order, and where they came from. Equal values keep their order; NaN counts as largest.
 
@@ -657,7 +652,7 @@ class SortOp(FlambeauOp, name="sort"):
     aten = (aten("sort", "x", "dim", "descending"),)
     lowering = Lowering.RULE
     recompute = COSTLY
-    bounds = _bounds
+    bounds = positions_along_dim("indices")
 
     def infer(op):
         check_dim("dim", op.dim, op.x.rank)
@@ -683,7 +678,7 @@ class TopkOp(FlambeauOp, name="topk"):
     aten = "topk"
     lowering = Lowering.DECOMPOSE
     recompute = COSTLY
-    bounds = _bounds
+    bounds = positions_along_dim("indices")
 
     def infer(op):
         shape = shape_of(op.x)

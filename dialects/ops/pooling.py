@@ -175,9 +175,10 @@ def _offsets_element(windows: Windows) -> ir.Type:
     return element_type(narrowest_integer(prod(windows.kernel)))
 
 
-def _require_windows(name: str, type_: ir.RankedTensorType, element: ir.Type, op) -> Windows:
-    """The op's windows, if `type_` has as many dims as its input and the element type."""
+def _require_windows(name: str, type_: ir.RankedTensorType, op, element: ir.Type | None = None) -> Windows:
+    """The op's windows, if `type_` has as many dims as its input and the element type (default: that of offsets)."""
     windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
+    element = element or _offsets_element(windows)
     if type_.element_type != element or len(op.input_shape) != len(shape_of(type_)):
         raise VerificationError(f"{name} are {type_}, but must be of {element}, for input {op.input_shape}")
     return windows
@@ -198,7 +199,7 @@ class MaxPoolOffsetsOp(FlambeauOp, name="max_pool_offsets"):
     vjp = NotDifferentiable("positions are integers")
 
     def infer(op):
-        windows = _require_windows("indices", op.indices, ir.IntegerType.get_signless(64), op)
+        windows = _require_windows("indices", op.indices, op, ir.IntegerType.get_signless(64))
         return with_element(op.indices, _offsets_element(windows))
 
 
@@ -217,8 +218,7 @@ class MaxPoolIndicesOp(FlambeauOp, name="max_pool_indices"):
     vjp = NotDifferentiable("positions are integers")
 
     def infer(op):
-        windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
-        _require_windows("offsets", op.offsets, _offsets_element(windows), op)
+        _require_windows("offsets", op.offsets, op)
         return with_element(op.offsets, ir.IntegerType.get_signless(64))
 
 
@@ -241,8 +241,7 @@ class MaxPoolGradOp(FlambeauOp, name="max_pool_grad"):
 
     def infer(op):
         _require_float(op.g)
-        windows = windows_of(len(op.kernel_size), op.kernel_size, op.stride, op.padding, op.dilation)
-        _require_windows("offsets", op.offsets, _offsets_element(windows), op)
+        _require_windows("offsets", op.offsets, op)
         if not compatible(op.offsets, with_element(op.g, op.offsets.element_type)):
             raise VerificationError(f"offsets are {op.offsets}, but g is {op.g}")
         return tensor_type(op.input_shape, op.g.element_type)

@@ -44,6 +44,11 @@ from flambeau.dialects.types import (
 
 # What one draw can number: the generator's counter holds the element's position in 32 bits.
 _MOST_ELEMENTS = 2**32
+# Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011): the rotations of five groups of four rounds, and
+# the constant of the key schedule.
+_EVEN, _ODD = (13, 15, 26, 6), (17, 29, 16, 24)
+THREEFRY_ROTATIONS = (_EVEN, _ODD, _EVEN, _ODD, _EVEN)
+THREEFRY_PARITY = 0x1BD11BDA
 _DRAWN_BEFORE_AUTODIFF = "functionalize draws it from random_bits before autodiff"
 
 

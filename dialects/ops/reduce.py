@@ -9,7 +9,7 @@ import math
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import FlambeauOp
-from flambeau.dialects.infer import normalize_dim, reduced_shape, reduction
+from flambeau.dialects.infer import normalize_dim, positions_along_dim, reduced_shape, reduction
 from flambeau.dialects.opdef import (
     CHEAP,
     COSTLY,
@@ -25,7 +25,6 @@ from flambeau.dialects.opdef import (
     aten,
 )
 from flambeau.dialects.types import (
-    DYNAMIC,
     is_float,
     is_integer,
     is_low_precision,
@@ -637,18 +636,6 @@ def _at_position(op, g):
     return b.where(chosen, _restore_dim(g, op.x, op.dim, op.keepdim), 0)
 
 
-def _bounds(result: str):
-    """Of positions along op.dim, or in the flattened tensor if it is None."""
-
-    def bounds(op):
-        sizes = shape_of(op.x)
-        if op.dim is not None and sizes:
-            sizes = [sizes[normalize_dim(op.dim, len(sizes))]]
-        return {result: DYNAMIC if DYNAMIC in sizes else math.prod(sizes)}
-
-    return bounds
-
-
 def _values_and_indices(op):
     shape = reduced_shape(op.x, [op.dim], op.keepdim)
     return [tensor_type(shape, op.x.element_type), tensor_type(shape, _type("i64"))]
@@ -673,7 +660,7 @@ class MaxDimOp(FlambeauOp, name="max_dim"):
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
     infer = _values_and_indices
-    bounds = _bounds("indices")
+    bounds = positions_along_dim("indices")
 
     def vjp(op, g, _):
         return {"x": _at_position(op, g)}
@@ -697,7 +684,7 @@ class MinDimOp(FlambeauOp, name="min_dim"):
     lowering = Lowering.DECOMPOSE
     recompute = CHEAP
     infer = _values_and_indices
-    bounds = _bounds("indices")
+    bounds = positions_along_dim("indices")
 
     def vjp(op, g, _):
         return {"x": _at_position(op, g)}
@@ -718,7 +705,7 @@ class ArgmaxOp(FlambeauOp, name="argmax"):
     recompute = CHEAP
     infer = _index_of_extreme
     vjp = _INDICES
-    bounds = _bounds("out")
+    bounds = positions_along_dim("out")
 
     def decompose(op):
         return _position(op, b.amax)
@@ -736,7 +723,7 @@ class ArgminOp(FlambeauOp, name="argmin"):
     recompute = CHEAP
     infer = _index_of_extreme
     vjp = _INDICES
-    bounds = _bounds("out")
+    bounds = positions_along_dim("out")
 
     def decompose(op):
         return _position(op, b.amin)

@@ -60,7 +60,7 @@ def interpret(module: ir.Module, name: str) -> tuple[Execute, Signature]:
             values[index] = arguments[index].clone()
         for index in references:
             values[index] = interpreter.Place(values[index])
-        results = interpreted.function(name)(*values)
+        results = interpreted.call(name, *values)
         return _finished([*results, *(values[index].load() for index in updates)], facts, arguments)
 
     return execute, facts
@@ -161,7 +161,7 @@ def link(
     def on_host(name: str, signature: Signature) -> Execute:
         def execute(arguments: Sequence[Any]) -> list[Any]:
             with torch.no_grad():
-                return _finished(interpreted.function(name)(*arguments), signature, arguments)
+                return _finished(interpreted.call(name, *arguments), signature, arguments)
 
         return execute
 

@@ -15,7 +15,7 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.facts import ArgumentFacts, Extent, ResultFacts, Role
 from flambeau.dialects.types import is_tensor
-from flambeau.runtime.interpreter import torch_dtype
+from flambeau.runtime.interpreter.table import torch_dtype
 from flambeau.runtime.resident import ResidentTensor
 
 

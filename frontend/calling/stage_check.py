@@ -34,7 +34,8 @@ Flat = Callable[..., Sequence[Any]]
 """A whole graph as TorchDynamo calls it: flat arguments in, flat outputs out."""
 
 # How far a result may be from eager's: units in the last place of its largest element, for sums in another order, and
-# how often as far as eager's own result moves when each input is rounded otherwise.
+# how often as far as eager's own result moves when each input is rounded otherwise. Both are choices, not
+# measured.
 _ULPS, _MOVES = 32, 16
 
 
@@ -313,7 +314,7 @@ def _rung(stage: tuple[str, ir.Module, ir.Module]) -> _Rung | None:
 
 
 def _execute(module: interpreter.Module, name: str) -> Execute:
-    return lambda arguments: module.function(name)(*arguments)
+    return lambda arguments: module.call(name, *arguments)
 
 
 def _is_interpreted(op: ir.Operation) -> bool:

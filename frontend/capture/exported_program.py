@@ -24,12 +24,12 @@ from torch.export.graph_signature import (
 )
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from flambeau.frontend.capture import sizes as symbolic
 from flambeau.frontend.capture.dynamo import capture_graph_module
 from flambeau.frontend.capture.fake_inputs import new_fake_mode
 from flambeau.frontend.capture.records import CapturedGraph, UnsupportedGraphError
 from flambeau.frontend.capture.records import InputKind as GraphInputKind
 from flambeau.frontend.capture.special_sizes import shapes_hold
-from flambeau.frontend.importing import symbols
 
 # Checks of what the trace knows already: that a cast is given the dtype that it was given while exporting.
 _CHECKS = (torch.ops.aten._assert_tensor_metadata.default,)
@@ -215,7 +215,7 @@ def _keeping_guards(shape_env: ShapeEnv) -> Iterator[None]:
 
 def _symbols(fakes: Sequence[FakeTensor]) -> list[sympy.Symbol]:
     """The symbols among the sizes. UnsupportedGraphError for one that no dim is by itself: nobody could tell it."""
-    sizes = [symbols.expression(size) for fake in fakes for size in fake.shape]
+    sizes = [symbolic.expression(size) for fake in fakes for size in fake.shape]
     for symbol in {s for size in sizes for s in size.free_symbols}:
         if symbol not in sizes:
             reason = f"the size {symbol} occurs in expressions only; let one input have it as it is"

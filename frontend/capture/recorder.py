@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import PythonKeyTracer, track_tensor_tre
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from flambeau.dialects.infer import overlaps_itself
+from flambeau.frontend.capture import sizes as symbolic
 from flambeau.frontend.capture.records import (
     NODE_RECORD,
     Location,
@@ -29,7 +30,6 @@ from flambeau.frontend.capture.records import (
     location_in_trace,
     written_values,
 )
-from flambeau.frontend.importing import symbols
 
 _STORAGE_SURGERY = (
     *("aten::set_", "aten::resize_", "aten::resize_as_", "aten::_resize_output_"),
@@ -288,8 +288,8 @@ def _overlaps_itself(tensor: torch.Tensor) -> bool:
 
     Eager refuses expanded tensors alone. A dynamic size is more than one in other calls. In doubt: yes.
     """
-    sizes = [size if type(size) is int else max(symbols.hint(size), 2) for size in tensor.shape]
-    return 0 not in sizes and overlaps_itself(sizes, [symbols.hint(stride) for stride in tensor.stride()])
+    sizes = [size if type(size) is int else max(symbolic.hint(size), 2) for size in tensor.shape]
+    return 0 not in sizes and overlaps_itself(sizes, [symbolic.hint(stride) for stride in tensor.stride()])
 
 
 def refuse_tensor(tensor: torch.Tensor, op: str, location: Location | None) -> None:

@@ -16,9 +16,9 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 
+from flambeau.frontend.capture import sizes as symbolic
 from flambeau.frontend.capture.records import written_arguments
 from flambeau.frontend.capture.torch_calls import PlainRecurrence
-from flambeau.frontend.importing import symbols
 
 Numbers = Mapping[sympy.Symbol, int]
 
@@ -87,7 +87,7 @@ def example_sizes(fakes: Sequence[torch.Tensor]) -> dict[sympy.Symbol, int]:
     """What the symbols are for the example that a program was exported with."""
     # Ints, as far as type checkers know.
     sizes: list[Any] = [s for fake in fakes for s in fake.shape if isinstance(s, torch.SymInt)]
-    known = {symbols.expression(size): int(size.node.hint) for size in sizes}
+    known = {symbolic.expression(size): int(size.node.hint) for size in sizes}
     return {symbol: number for symbol, number in known.items() if isinstance(symbol, sympy.Symbol)}
 
 
@@ -148,7 +148,7 @@ def _traced_shapes(node: fx.Node, values: Numbers) -> list[list[int]]:
 
 
 def _number(size: int | torch.SymInt, values: Numbers) -> int:
-    return int(symbols.expression(size).subs(values))
+    return int(symbolic.expression(size).subs(values))
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from torch.fx.experimental.proxy_tensor import PythonKeyTracer, get_proxy_mode, 
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from flambeau.frontend.capture.isolation import thread_state_restored
+from flambeau.frontend.capture.loop_operators import LOOPS
 from flambeau.frontend.capture.recorder import Recorder, TraceState
 from flambeau.frontend.capture.records import (
     NODE_RECORD,
@@ -41,7 +42,6 @@ from flambeau.frontend.capture.records import (
 )
 from flambeau.frontend.capture.torch_calls import TorchCalls, WholeNode, forced_call, refuse_inner_gradient
 from flambeau.frontend.forced_ops import NOT_FORCED, ForcedOps, kept_whole
-from flambeau.frontend.importing.host_loops import LOOPS
 
 _USER_FUNCTION = torch.ops.higher_order.autograd_function_apply
 _COND = torch.ops.higher_order.cond

@@ -26,7 +26,7 @@ from torch.utils import _pytree as pytree
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import host
+from flambeau.dialects.calls import host, kernel
 from flambeau.dialects.errors import made_by_autodiff, source_line
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
@@ -40,6 +40,7 @@ from flambeau.frontend.explaining.report import (
     Explanation,
     GraphBreak,
     GraphExplanation,
+    Kernel,
     OpCount,
     OpOnHost,
     Recomputed,
@@ -49,8 +50,10 @@ from flambeau.frontend.journal import Journal, collect_journals
 from flambeau.frontend.options import read_options
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.recompute import Bans, Recomputation, is_free
+from flambeau.pipelines.partitioning.work import operation_flops
 from flambeau.runtime import interpreter
 from flambeau.runtime.backends import Backend, lookup_backend
+from flambeau.runtime.interpreter.table import torch_dtype
 
 __all__ = ["Explanation", "explain"]
 
@@ -203,6 +206,7 @@ def _explain_graph(journal: Journal, backend: Backend, partitioner: str) -> Grap
         host=_host(on_host),
         saved=_saved(journal, halves, results, reasons),
         recomputed=_recomputed(halves, reasons),
+        kernels=tuple(_kernels(journal)),
         target=artefact.target if artefact else backend.target,
         flags=artefact.flags if artefact else backend.flags,
         rung=artefact.rung if artefact else "",
@@ -227,6 +231,30 @@ def _partitioned(journal: Journal) -> ir.Module | None:
 def _split(journal: Journal) -> ir.Module | None:
     """The IR in which each op stands where it runs; None if the graph did not come so far."""
     return next((stage.module() for stage in reversed(journal.stages) if stage.name == "split"), None)
+
+
+def _kernels(journal: Journal) -> Iterator[Kernel]:
+    """What is computed together, in the order of the kernels' functions."""
+    stage = next((stage for stage in reversed(journal.stages) if stage.name == "form-kernels"), None)
+    module = stage.module() if stage is not None else None
+    for function in kernel.kernels(module) if module is not None else ():
+        ops = [op for op in fn.operations(fn.entry_block(function))[:-1] if op.name in OPS]
+        computing = [op for op in ops if not OPS[op.name].view]
+        yield Kernel(
+            half="backward" if function.name.value.startswith("backward") else "forward",
+            kind=str(kernel.kind_of(function)),
+            ops=tuple(op.name for op in ops if op.name != "flambeau.constant"),
+            sources=tuple(sorted({line for op in ops if (line := source_line(op.location))})),
+            read=sum(map(_bytes, function.type.inputs)),
+            written=sum(map(_bytes, function.type.results)),
+            flops=sum(map(operation_flops, computing)),
+        )
+
+
+def _bytes(type_: ir.Type) -> int:
+    """Bytes of a tensor of static sizes, 0 for anything else."""
+    tensor = _by_type(type_)
+    return 0 if tensor is None else tensor.numel() * tensor.element_size()
 
 
 def _halves(module: ir.Module | None) -> dict[str, Any]:
@@ -378,7 +406,7 @@ def _results_without_values(journal: Journal, module: ir.Module | None) -> list[
 def _by_type(type_: ir.Type) -> torch.Tensor | None:
     if not is_tensor(type_) or DYNAMIC in shape_of(type_):
         return None
-    return torch.empty(shape_of(type_), dtype=interpreter.torch_dtype(type_), device="meta")
+    return torch.empty(shape_of(type_), dtype=torch_dtype(type_), device="meta")
 
 
 def _graph_source(gm: fx.GraphModule) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What `explain()` returns: records of graphs, ops, saved values and graph breaks, and how they read as text."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "GraphBreak",
     "GraphExplanation",
+    "Kernel",
     "OpCount",
     "OpOnHost",
     "Recomputed",
@@ -84,6 +86,24 @@ class Recomputed:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """Ops that are computed together, and nothing else with them.
+
+    half: "forward" or "backward". kind: what decides its loops, see `flambeau.dialects.calls.kernel`. ops: in order,
+    views included. sources: their `file:line`s. read, written: bytes of operands and results, as far as their sizes
+    are static. flops: floating-point operations, as far as sizes are static.
+    """
+
+    half: Literal["forward", "backward"]
+    kind: str
+    ops: tuple[str, ...]
+    sources: tuple[str, ...]
+    read: int
+    written: int
+    flops: float
+
+
+@dataclass(frozen=True)
 class GraphBreak:
     """Why TorchDynamo ended a graph, and `file:line` of the user."""
 
@@ -108,6 +128,7 @@ class GraphExplanation:
     host: tuple[OpOnHost, ...]
     saved: tuple[SavedValue, ...]
     recomputed: tuple[Recomputed, ...]
+    kernels: tuple[Kernel, ...]
     target: str
     flags: tuple[str, ...]
     rung: str
@@ -214,6 +235,11 @@ def _render(graph: GraphExplanation) -> Iterator[Any]:
     ]
     if graph.saved or again:
         rows.append(("computed again", _grid(again) if again else "nothing"))
+    if graph.kernels:
+        kinds = Counter(kernel.kind for kernel in graph.kernels)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        rows.append(("kernels", f"{len(graph.kernels)}: {counts}"))
+        rows.append(("", _grid([_kernel(k) for k in sorted(graph.kernels, key=_traffic, reverse=True)])))
     target = " ".join(filter(None, (graph.target, graph.rung and f"(rung {graph.rung})", *graph.flags)))
     rows.append(("backend", f"{graph.backend}: {target}" if target else graph.backend))
     if graph.cache:
@@ -227,6 +253,24 @@ def _render(graph: GraphExplanation) -> Iterator[Any]:
     for name, value in rows:
         whole.add_row(name, Text(value) if isinstance(value, str) else value)
     yield Padding(whole, (0, 0, 0, 2))
+
+
+def _traffic(kernel: Kernel) -> int:
+    return kernel.read + kernel.written
+
+
+def _kernel(kernel: Kernel) -> tuple[str, ...]:
+    names = Counter(map(_short, kernel.ops))
+    ops = ", ".join(name if count == 1 else f"{name} {count}x" for name, count in names.items())
+    moved = f"{readable_bytes(kernel.read)} in, {readable_bytes(kernel.written)} out"
+    return (
+        kernel.half,
+        kernel.kind,
+        moved,
+        f"{kernel.flops:.3g} flops",
+        ops,
+        ", ".join(map(_near, kernel.sources)),
+    )
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> Table:

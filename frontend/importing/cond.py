@@ -2,7 +2,7 @@
 """Import of torch.cond: its branches become private functions, of which one is called; dialects/calls/choice.py."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import fx
 
@@ -11,13 +11,11 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice
 from flambeau.dialects.types import is_bool, shape_of
 from flambeau.frontend.capture.records import NODE_RECORD
+from flambeau.frontend.importing.context import ImportContext
 from flambeau.frontend.importing.inner_graphs import import_body, is_value, operand_value, result_of
 
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
 
-
-def import_cond(importer: "Importer", node: fx.Node) -> list[ir.Value]:
+def import_cond(importer: ImportContext, node: fx.Node) -> list[ir.Value]:
     """The results of a `cond` node, whose branches return tensors of equal types."""
     operands: Sequence[Any]
     predicate, on_true, on_false, operands = node.args  # type: ignore[assignment]

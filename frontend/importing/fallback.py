@@ -2,7 +2,7 @@
 """Import of what the dialect has no op for: a call of PyTorch that runs on the host; see host.py."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -13,15 +13,13 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import host
 from flambeau.dialects.facts import ArgumentFacts, Attributes
-from flambeau.frontend.importing import symbols
+from flambeau.frontend.capture import sizes as symbolic
+from flambeau.frontend.importing.context import ImportContext
 from flambeau.runtime.interpreter.host_calls import constant_attribute
-
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
 
 
 def import_host_call(
-    importer: "Importer",
+    importer: ImportContext,
     target: OpOverload,
     arguments: dict[str, Any],
     reason: str,
@@ -56,7 +54,7 @@ def import_host_call(
 
 
 def call_on_host(
-    importer: "Importer",
+    importer: ImportContext,
     target: str,
     operands: "Operands",
     differentiable: Sequence[bool],
@@ -103,7 +101,7 @@ def _runs_once(target: OpOverload) -> bool:
     return random or target._schema.is_mutable or target.namespace not in ("aten", "prims", "prim")
 
 
-def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
+def _type(importer: ImportContext, fake: torch.Tensor | torch.SymInt) -> ir.Type:
     if isinstance(fake, torch.SymInt):
         return ir.IndexType.get()
     if fake.layout != torch.strided:
@@ -114,7 +112,7 @@ def _type(importer: "Importer", fake: torch.Tensor | torch.SymInt) -> ir.Type:
 class Operands:
     """The operands of a call, collected while its arguments are written down as attributes."""
 
-    def __init__(self, importer: "Importer"):
+    def __init__(self, importer: ImportContext):
         self._importer = importer
         self.values: list[ir.Value] = []
         self.nodes: list[fx.Node | None] = []
@@ -126,7 +124,7 @@ class Operands:
             return ir.ArrayAttr.get([self.attribute(a) for a in argument])
         fake = argument.meta.get("val") if isinstance(argument, fx.Node) else argument
         if isinstance(fake, torch.SymInt):
-            known = symbols.static(fake)
+            known = symbolic.static(fake)
             return constant_attribute(known) if known is not None else self._operand(None, self._size(fake))
         if isinstance(argument, ir.Value):
             return self._operand(None, argument)
@@ -156,6 +154,6 @@ def _strides(node: fx.Node | None) -> tuple[int, ...] | None:
     fake = node.meta.get("val") if node is not None else None
     if not isinstance(fake, torch.Tensor):
         return None
-    strides = [static for s in fake.stride() if (static := symbols.static(s)) is not None]
-    all_known = len(strides) == fake.dim() and all(symbols.static(s) is not None for s in fake.shape)
+    strides = [static for s in fake.stride() if (static := symbolic.static(s)) is not None]
+    all_known = len(strides) == fake.dim() and all(symbolic.static(s) is not None for s in fake.shape)
     return tuple(strides) if all_known and not fake.is_contiguous() else None

@@ -21,12 +21,14 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from flambeau.dialects import build as b
 from flambeau.dialects import functions as fn
-from flambeau.dialects.aten.importer import AtenImporter, Size, same_static_sizes
+from flambeau.dialects.aten.importer import Size, same_static_sizes
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.dialect import RefType
 from flambeau.dialects.facts import ArgumentFacts, Role
 from flambeau.dialects.opdef import OPS, VerificationError
 from flambeau.dialects.types import DYNAMIC, compatible, element_type, shape_of, tensor_type
+from flambeau.frontend.capture import sizes as symbolic
+from flambeau.frontend.capture.loop_operators import LOOPS
 from flambeau.frontend.capture.records import (
     NODE_RECORD,
     CapturedGraph,
@@ -40,13 +42,14 @@ from flambeau.frontend.capture.records import (
 )
 from flambeau.frontend.capture.shared_memory import are_separate, written_together
 from flambeau.frontend.forced_ops import NOT_FORCED, ForcedOps
-from flambeau.frontend.importing import symbols
 from flambeau.frontend.importing.checkpointed_regions import CheckpointedRegions
 from flambeau.frontend.importing.cond import import_cond
+from flambeau.frontend.importing.context import ImportContext
 from flambeau.frontend.importing.fallback import import_host_call
-from flambeau.frontend.importing.host_loops import LOOPS, import_loop
+from flambeau.frontend.importing.host_loops import import_loop
 from flambeau.frontend.importing.outputs import import_outputs
 from flambeau.frontend.importing.rules import RULES, functional_form
+from flambeau.frontend.importing.symbols import Symbols
 from flambeau.frontend.importing.user_function import import_user_function
 from flambeau.pipelines.driver import run_pipeline
 from flambeau.pipelines.passes.force_eager import ForceEager
@@ -92,7 +95,7 @@ _SIZE_CHECKS = (
 )
 
 
-class Importer(AtenImporter):
+class Importer(ImportContext):
     """One import under way: arguments are nodes, SymInts, and Python values."""
 
     rules = RULES
@@ -135,7 +138,7 @@ class Importer(AtenImporter):
                 Reference(argument, detached=False) if isinstance(argument.type, RefType) else argument
             )
         with ir.InsertionPoint(block):
-            self.symbols = symbols.Symbols([i.value for i in inputs], list(block.arguments))
+            self.symbols = Symbols([i.value for i in inputs], list(block.arguments))
             values, results = import_outputs(self, self.import_body(self.captured.graph_module))
             ir.Operation.create("func.return", operands=values)
         fn.set_signature(function, [self._input_facts(i) for i in inputs], results)
@@ -167,12 +170,12 @@ class Importer(AtenImporter):
 
     def _input_facts(self, record: InputRecord) -> ArgumentFacts:
         if record.tensor is None:
-            dims = symbols.extents([record.value])
+            dims = symbolic.extents([record.value])
             return ArgumentFacts(role=Role.SYMBOL, name=record.source, dims=dims)
         return ArgumentFacts(
             role=Role(record.kind),
             name=record.source,
-            dims=symbols.extents(record.tensor.shape) if record.dynamic_dims else None,
+            dims=symbolic.extents(record.tensor.shape) if record.dynamic_dims else None,
             requires_grad=self.needs_autograd and record.tensor.requires_grad,
             uncounted=record.written and record.uncounted,
             gets_history=record.gets_history,
@@ -199,7 +202,7 @@ class Importer(AtenImporter):
         """The MLIR type of a fake tensor's shape and dtype."""
         name = str(dtype).removeprefix("torch.")
         return tensor_type(
-            [s if (s := symbols.static(d)) is not None else DYNAMIC for d in shape], element_type(name)
+            [s if (s := symbolic.static(d)) is not None else DYNAMIC for d in shape], element_type(name)
         )
 
     def result_type(self, index: int = 0) -> ir.RankedTensorType:
@@ -253,7 +256,7 @@ class Importer(AtenImporter):
         self._written.update(written)
         self.needs_autograd = self.needs_autograd and differentiated
         with ir.InsertionPoint(block):
-            self.symbols = symbols.Symbols(fakes, list(block.arguments))
+            self.symbols = Symbols(fakes, list(block.arguments))
             yield function
         self.symbols, self.needs_autograd, self.node, self.target, self.results = outside
 
@@ -294,7 +297,7 @@ class Importer(AtenImporter):
             return self._entities[source][index]  # type: ignore[index]
         result = node.meta.get("val")
         if isinstance(result, torch.SymInt | int) and not isinstance(result, bool):
-            if node.target is torch.ops.aten._local_scalar_dense.default and symbols.static(result) is None:
+            if node.target is torch.ops.aten._local_scalar_dense.default and symbolic.static(result) is None:
                 self._calling(node.target, result)
                 import_host_call(self, node.target, bind(node), "a number made of a tensor", [False])
             return None  # sizes are made from their symbols where they are used
@@ -574,7 +577,7 @@ class Importer(AtenImporter):
         number = self._example(argument)
         if isinstance(number, torch.SymFloat):
             return float(number)  # an attribute must be known: this makes TorchDynamo guard on the value
-        return symbols.static(number) if isinstance(number, torch.SymInt | torch.SymBool) else number
+        return symbolic.static(number) if isinstance(number, torch.SymInt | torch.SymBool) else number
 
     def fixed(self, argument: Any) -> Any:
         """A Python number for a node that computes a float; TorchDynamo then guards on it."""
@@ -674,7 +677,7 @@ def _refined(value: ir.Value, expected: ir.RankedTensorType) -> ir.Value:
 def _same_expressions(a: Sequence[int | torch.SymInt], c: Sequence[int | torch.SymInt]) -> bool:
     """Whether two shapes are equal for all values of their symbols."""
     return len(a) == len(c) and all(
-        symbols.expression(x) == symbols.expression(y) for x, y in zip(a, c, strict=True)
+        symbolic.expression(x) == symbolic.expression(y) for x, y in zip(a, c, strict=True)
     )
 
 

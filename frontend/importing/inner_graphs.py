@@ -2,7 +2,7 @@
 """Inner graphs (bodies of custom autograd functions, branches of torch.cond) as private functions of the module."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -12,9 +12,7 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.types import compatible, shape_of
 from flambeau.frontend.capture.records import NODE_RECORD
-
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
+from flambeau.frontend.importing.context import ImportContext
 
 
 def result_of(graph_module: fx.GraphModule) -> Any:
@@ -27,7 +25,7 @@ def is_value(entry: Any) -> bool:
     return isinstance(entry, fx.Node) and isinstance(entry.meta.get("val"), torch.Tensor | torch.SymInt)
 
 
-def operand_value(importer: "Importer", node: Any) -> ir.Value:
+def operand_value(importer: ImportContext, node: Any) -> ir.Value:
     """The tensor, size or comparison of sizes that a node, or a number, stands for."""
     fake = node.meta["val"] if isinstance(node, fx.Node) else node
     if isinstance(fake, torch.SymBool | bool):
@@ -36,7 +34,7 @@ def operand_value(importer: "Importer", node: Any) -> ir.Value:
 
 
 def import_body(
-    importer: "Importer",
+    importer: ImportContext,
     name: str,
     body: fx.GraphModule,
     given: Sequence[Any],
@@ -67,7 +65,7 @@ def import_body(
     return function.name.value, [v.type for v in values]
 
 
-def _as_gradient_of(importer: "Importer", gradient: ir.Value, value: torch.Tensor) -> ir.Value:
+def _as_gradient_of(importer: ImportContext, gradient: ir.Value, value: torch.Tensor) -> ir.Value:
     """A gradient in the dtype of the value, summed over what the value would be repeated along to have its shape."""
     wanted = importer.tensor_type(value.shape, value.dtype)
     if len(shape_of(gradient)) >= len(shape_of(wanted)):

@@ -8,7 +8,7 @@ one more result, their base.
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -16,6 +16,7 @@ from torch import fx
 from flambeau.dialects import build as b
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.facts import Extent, ResultFacts, View
+from flambeau.frontend.capture import sizes as symbolic
 from flambeau.frontend.capture.records import (
     NODE_RECORD,
     OutputRecord,
@@ -24,13 +25,10 @@ from flambeau.frontend.capture.records import (
     user_location,
     written_nodes,
 )
-from flambeau.frontend.importing import symbols
-
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
+from flambeau.frontend.importing.context import ImportContext
 
 
-def import_outputs(importer: "Importer", node: fx.Node) -> tuple[list[ir.Value], list[ResultFacts]]:
+def import_outputs(importer: ImportContext, node: fx.Node) -> tuple[list[ir.Value], list[ResultFacts]]:
     """The returned values and their facts: one per output that is no constant and not repeated, then the
     bases."""
     values: list[ir.Value] = []
@@ -76,7 +74,7 @@ def _history(position: int, record: OutputRecord, tensor: TensorRecord) -> Resul
 
 
 def _place(
-    importer: "Importer", node: fx.Node, record: OutputRecord, tensor: TensorRecord, needs_base: set[int]
+    importer: ImportContext, node: fx.Node, record: OutputRecord, tensor: TensorRecord, needs_base: set[int]
 ) -> dict[str, Any] | None:
     """Facts about whose memory an output has, and how it lies there; None if it is to be a view of a base."""
     shared = record.is_input is not None or record.shares_input or tensor.storage in needs_base
@@ -103,7 +101,7 @@ def _place(
 
 
 def _add_base(
-    importer: "Importer",
+    importer: ImportContext,
     storage: int,
     views: dict[int, TensorRecord],
     values: list[ir.Value],
@@ -134,25 +132,25 @@ def _add_base(
             facts[position] = replace(facts[position], view_of_result=base, view=_view(tensor, owner))
 
 
-def _refuse_unknown_places(importer: "Importer", facts: list[ResultFacts]) -> None:
+def _refuse_unknown_places(importer: ImportContext, facts: list[ResultFacts]) -> None:
     """UnsupportedGraphError if where an output lies in memory depends on more than the sizes of the inputs."""
     known: set[Any] = set()
     for given in importer.captured.inputs:
         sizes = given.value.shape if isinstance(given.value, torch.Tensor) else (given.value,)
-        known.update(e for e in map(symbols.expression, sizes) if e.is_Symbol)
+        known.update(e for e in map(symbolic.expression, sizes) if e.is_Symbol)
     for fact in facts:
         if fact.output is None or (fact.view is None and fact.strides is None):
             continue
         tensor = importer.captured.outputs[fact.output].tensor
         assert tensor is not None
         place = (*tensor.shape, *tensor.stride, tensor.storage_offset)
-        unknown = set().union(*(symbols.expression(e).free_symbols for e in place)) - known
+        unknown = set().union(*(symbolic.expression(e).free_symbols for e in place)) - known
         if unknown:
             reason = f"where it lies in memory depends on data ({', '.join(sorted(map(str, unknown)))})"
             raise UnsupportedGraphError("output", None, reason)
 
 
-def _viewed_input(importer: "Importer", node: fx.Node, record: OutputRecord) -> int:
+def _viewed_input(importer: ImportContext, node: fx.Node, record: OutputRecord) -> int:
     """Which input an output shares memory with; of several that do so, the one that it came from."""
     if len(record.shares_input) == 1:
         return record.shares_input[0]
@@ -200,7 +198,7 @@ def _output_that_is_whole(tensors: dict[int, TensorRecord], owner: TensorRecord)
 
 def _extent(tensor: TensorRecord) -> tuple[Any, Any]:
     """Where the tensor begins in its memory, and how many elements it has."""
-    return symbols.expression(tensor.storage_offset), symbols.expression(math.prod(tensor.shape))
+    return symbolic.expression(tensor.storage_offset), symbolic.expression(math.prod(tensor.shape))
 
 
 def _storages_that_need_a_base(outputs: tuple[OutputRecord, ...]) -> set[int]:
@@ -219,8 +217,8 @@ def _view(tensor: TensorRecord, owner: TensorRecord) -> View:
     """Sizes, strides and offset (relative to the owner's), in elements: numbers or expressions of symbols."""
     if tensor.dtype != owner.dtype:
         raise UnsupportedGraphError("output", None, f"a {tensor.dtype} view of a {owner.dtype} tensor")
-    (offset,) = symbols.extents([tensor.storage_offset - owner.storage_offset])
-    return View(symbols.extents(tensor.shape), symbols.extents(tensor.stride), offset)
+    (offset,) = symbolic.extents([tensor.storage_offset - owner.storage_offset])
+    return View(symbolic.extents(tensor.shape), symbolic.extents(tensor.stride), offset)
 
 
 def strides_of(tensor: TensorRecord) -> tuple[Extent, ...] | None:
@@ -228,19 +226,19 @@ def strides_of(tensor: TensorRecord) -> tuple[Extent, ...] | None:
     expected: Any = 1
     contiguous = True
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
-        contiguous = contiguous and symbols.expression(stride) == symbols.expression(expected)
-        expected = expected * (size if symbols.hint(size) > 0 else 1)
-    return None if contiguous else symbols.extents(tensor.stride)
+        contiguous = contiguous and symbolic.expression(stride) == symbolic.expression(expected)
+        expected = expected * (size if symbolic.hint(size) > 0 else 1)
+    return None if contiguous else symbolic.extents(tensor.stride)
 
 
 def is_dense(tensor: TensorRecord) -> bool:
     """Whether the elements fill their memory without gaps or overlaps, in some order of the dims."""
-    if any(symbols.hint(size) == 0 for size in tensor.shape):
+    if any(symbolic.hint(size) == 0 for size in tensor.shape):
         return True
     dims = [
-        (symbols.hint(stride), symbols.hint(size))
+        (symbolic.hint(stride), symbolic.hint(size))
         for size, stride in zip(tensor.shape, tensor.stride, strict=True)
-        if symbols.hint(size) != 1
+        if symbolic.hint(size) != 1
     ]
     expected = 1
     for stride, size in sorted(dims):

@@ -8,7 +8,7 @@ value (a list if the overload returns several). Whatever a plain `aten = ...` on
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -16,13 +16,12 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from flambeau.dialects import build as b
 from flambeau.dialects.aten import backward_rules, rules
-from flambeau.dialects.aten.rules import Rule, ranged
+from flambeau.dialects.aten.importer import Rule
+from flambeau.dialects.aten.rules import ranged
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float
-
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
+from flambeau.frontend.importing.context import ImportContext
 
 RULES: ChainMap[str, Rule] = ChainMap({}, backward_rules.RULES, rules.RULES)
 imports = registers(RULES, "import rules")
@@ -95,7 +94,7 @@ def _as_form(overload: Any, schema: Any, written: Sequence[Any], own_results: in
 
 
 @imports("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
-def _arange(importer: "Importer", end: Any, start: Any = 0, step: Any = 1, **_: Any) -> ir.Value:
+def _arange(importer: ImportContext, end: Any, start: Any = 0, step: Any = 1, **_: Any) -> ir.Value:
     type_ = importer.result_type()
     size = importer.result_sizes()[0]
     if is_float(type_.element_type) and all(isinstance(v, int | float) for v in (size, start, end, step)):
@@ -106,12 +105,12 @@ def _arange(importer: "Importer", end: Any, start: Any = 0, step: Any = 1, **_: 
 
 
 @imports("aten.linspace.default")
-def _linspace(importer: "Importer", start: float, end: float, steps: int, **_: Any) -> ir.Value:
+def _linspace(importer: ImportContext, start: float, end: float, steps: int, **_: Any) -> ir.Value:
     return importer.constant(torch.linspace(start, end, steps, dtype=importer.results[0].dtype))
 
 
 @imports("aten.tril_indices.default", "aten.triu_indices.default")
-def _triangle_indices(importer: "Importer", row: int, col: int, offset: int = 0, **_: Any) -> ir.Value:
+def _triangle_indices(importer: ImportContext, row: int, col: int, offset: int = 0, **_: Any) -> ir.Value:
     make = torch.tril_indices if "tril" in str(importer.target) else torch.triu_indices
     return importer.constant(make(row, col, offset, dtype=importer.results[0].dtype))
 
@@ -120,7 +119,7 @@ def _triangle_indices(importer: "Importer", row: int, col: int, offset: int = 0,
 
 
 @imports("prims.fma.default")
-def _fma(importer: "Importer", **factors: Any) -> ir.Value:
+def _fma(importer: ImportContext, **factors: Any) -> ir.Value:
     """Of TorchDynamo's making, in optimizers: eager rounds the product too."""
     element, sizes = importer.result_type().element_type, importer.result_sizes()
     first, second, third = (
@@ -134,7 +133,7 @@ def _fma(importer: "Importer", **factors: Any) -> ir.Value:
 
 @imports("aten.as_strided.default")
 def _as_strided(
-    importer: "Importer",
+    importer: ImportContext,
     self: Any,
     size: Sequence[Any],
     stride: Sequence[Any],
@@ -155,7 +154,7 @@ def _as_strided(
 
 @imports("aten._embedding_bag.default", "aten._embedding_bag_forward_only.default")
 def _embedding_bag(
-    importer: "Importer",
+    importer: ImportContext,
     weight: Any,
     indices: Any,
     offsets: Any,

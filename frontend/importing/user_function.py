@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Import of a user's torch.autograd.Function: a call of its forward that names its backward; see custom.py."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import fx
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import custom
+from flambeau.frontend.importing.context import ImportContext
 from flambeau.frontend.importing.inner_graphs import import_body, is_value, operand_value, result_of
 
-if TYPE_CHECKING:
-    from flambeau.frontend.importing.importer import Importer
 
-
-def import_user_function(importer: "Importer", node: fx.Node) -> list[Any]:
+def import_user_function(importer: ImportContext, node: fx.Node) -> list[Any]:
     """The results of an `autograd_function_apply` node."""
     forward_node, backward_node, *operands = node.args
     assert isinstance(forward_node, fx.Node) and isinstance(backward_node, fx.Node)

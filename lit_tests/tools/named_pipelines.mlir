@@ -7,12 +7,12 @@
 
 // INFERENCE: func.func @forward(%arg0: !torch.vtensor<[?,8],f32>, %arg1: !torch.vtensor<[8,3],f32>, %arg2: !torch.vtensor<[],si64>)
 // INFERENCE: torch.aten.mm
-// INFERENCE: torch.aten.tanh
+// INFERENCE: math.tanh
 // INFERENCE-NOT: func.func
 // INFERENCE-NOT: flambeau.mm
 
 // TRAINING: func.func @forward
-// TRAINING: torch.aten.tanh
+// TRAINING: math.tanh
 // TRAINING: func.func @backward
 // TRAINING: torch.aten.mm
 // TRAINING-NOT: torch.aten.mm

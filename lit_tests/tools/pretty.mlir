@@ -25,8 +25,9 @@
 // JOINT: gradient of argument 1
 // JOINT: mul(tangent, 2){{ +}}f32[s0,3]{{ +}}# backward of model.py:4
 
-// TORCH: add = torch.aten.add.Tensor(calls, {{.*}}, 1){{ +}}si64[]{{ +}}# model.py:2
-// TORCH: tanh = torch.aten.tanh(mm){{ +}}f32[?,3]{{ +}}# model.py:3
+// TORCH: addi = arith.addi(arg, 1, {{.*}}){{ +}}i64{{ +}}# model.py:2
+// TORCH: mm = torch.aten.mm(x, w){{ +}}f32[?,3]{{ +}}# model.py:3
+// TORCH: tanh = math.tanh({{.*}}){{ +}}f32{{ +}}# model.py:3
 
 func.func @graph(%x: tensor<?x8xf32> {flambeau.role = "input", flambeau.dims = ["s0", 8]} loc("x"),
                  %w: tensor<8x3xf32> {flambeau.role = "parameter", autograd.requires_grad} loc("w"),

@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten.importer import AtenImporter, Size
+from flambeau.dialects.aten.importer import Size
 from flambeau.dialects.bindings import ir, torch_op_classes
 from flambeau.dialects.equal_sizes import SizeOrigins
 from flambeau.dialects.types import DYNAMIC, is_bool, is_tensor, shape_of
 from flambeau.pipelines.convert_torch_to_flambeau.promotion import promoted
 from flambeau.pipelines.convert_torch_to_flambeau.python_ops import may_be_negative
 from flambeau.pipelines.convert_torch_to_flambeau.result_sizes import SIZES
-from flambeau.pipelines.convert_torch_to_flambeau.rules import RULES
+from flambeau.pipelines.convert_torch_to_flambeau.rules import RULES, TorchSource
 from flambeau.pipelines.convert_torch_to_flambeau.torch_types import builtin_tensor, scalar_type
 
 
@@ -39,7 +39,7 @@ def _argument_names(op_name: str) -> list[str]:
     return [n.removesuffix("_") for n in names]
 
 
-class TorchImporter(AtenImporter):
+class TorchImporter(TorchSource):
     """`strict`: a dynamic size never broadcasts, so those that meet are equal."""
 
     rules = RULES
@@ -111,7 +111,6 @@ class TorchImporter(AtenImporter):
         return self._broadcast([self.value(a) for a in arguments], 0)
 
     def broadcast_leading(self, x: ir.Value, y: ir.Value) -> list[Size]:
-        """The sizes that all dims but the last two of two tensors broadcast to."""
         return self._broadcast([x, y], 2)
 
     def _broadcast(self, tensors: Sequence[ir.Value], kept: int) -> list[Size]:

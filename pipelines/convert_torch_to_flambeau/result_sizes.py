@@ -6,15 +6,12 @@ returns a list, those of each part.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flambeau.dialects import build as b
-from flambeau.dialects.aten.importer import Size
+from flambeau.dialects.aten.importer import AtenImporter, Size
 from flambeau.dialects.bindings import arith, ir
 from flambeau.dialects.types import shape_of
-
-if TYPE_CHECKING:
-    from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter
 
 SIZES: dict[str, Callable[..., Any]] = {}
 
@@ -39,12 +36,12 @@ def _sizes_of(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     "aten.rand_like.default",
     "aten.randn_like.default",
 )
-def _like(importer: "TorchImporter", self: ir.Value, **_: Any) -> list[Size]:
+def _like(importer: AtenImporter, self: ir.Value, **_: Any) -> list[Size]:
     return b.sizes(self)
 
 
 @_sizes_of("aten.expand_as.default", "aten.view_as.default")
-def _like_other(importer: "TorchImporter", other: ir.Value, **_: Any) -> list[Size]:
+def _like_other(importer: AtenImporter, other: ir.Value, **_: Any) -> list[Size]:
     return b.sizes(other)
 
 
@@ -64,17 +61,17 @@ def _like_other(importer: "TorchImporter", other: ir.Value, **_: Any) -> list[Si
     "aten.randint.default",
     "aten.randint.low",
 )
-def _given(importer: "TorchImporter", size: Sequence[Any], **_: Any) -> list[Size]:
+def _given(importer: AtenImporter, size: Sequence[Any], **_: Any) -> list[Size]:
     return importer.sizes(size)
 
 
 @_sizes_of("aten.expand.default", "aten.broadcast_to.default")
-def _expanded(importer: "TorchImporter", self: ir.Value, size: Sequence[Any], **_: Any) -> list[Size]:
+def _expanded(importer: AtenImporter, self: ir.Value, size: Sequence[Any], **_: Any) -> list[Size]:
     own: list[Size] = [1] * (len(size) - len(shape_of(self))) + b.sizes(self)
     return [o if s == -1 else importer.size(s) for s, o in zip(size, own, strict=True)]
 
 
-def _filled_in(importer: "TorchImporter", size: Sequence[Any], total: Size) -> list[Size]:
+def _filled_in(importer: AtenImporter, size: Sequence[Any], total: Size) -> list[Size]:
     """Sizes of which one may be -1: what makes them `total` elements."""
     known = [None if s == -1 else importer.size(s) for s in size]
     rest = b.multiply_sizes([s for s in known if s is not None])
@@ -89,7 +86,7 @@ def _filled_in(importer: "TorchImporter", size: Sequence[Any], total: Size) -> l
     "aten.view.default", "aten._unsafe_view.default", "aten.reshape.default", "aten._reshape_alias.default"
 )
 def _view(
-    importer: "TorchImporter", self: ir.Value, size: Sequence[Any] = (), shape: Sequence[Any] = (), **_: Any
+    importer: AtenImporter, self: ir.Value, size: Sequence[Any] = (), shape: Sequence[Any] = (), **_: Any
 ) -> list[Size]:
     given = [*size, *shape]
     same = len(given) == len(shape_of(self)) and [i for i, s in enumerate(given) if s == -1]
@@ -102,7 +99,7 @@ def _view(
 
 
 @_sizes_of("aten.flatten.using_ints")
-def _flatten(importer: "TorchImporter", self: ir.Value, start_dim: int, end_dim: int) -> list[Size]:
+def _flatten(importer: AtenImporter, self: ir.Value, start_dim: int, end_dim: int) -> list[Size]:
     sizes = b.sizes(self)
     rank = max(len(sizes), 1)
     start, end = start_dim % rank, end_dim % rank
@@ -110,7 +107,7 @@ def _flatten(importer: "TorchImporter", self: ir.Value, start_dim: int, end_dim:
 
 
 @_sizes_of("aten.unflatten.int")
-def _unflatten(importer: "TorchImporter", self: ir.Value, dim: int, sizes: Sequence[Any]) -> list[Size]:
+def _unflatten(importer: AtenImporter, self: ir.Value, dim: int, sizes: Sequence[Any]) -> list[Size]:
     own = b.sizes(self)
     dim %= len(own)
     return [*own[:dim], *_filled_in(importer, sizes, own[dim]), *own[dim + 1 :]]
@@ -124,7 +121,7 @@ def _parts(self: ir.Value, dim: int, lengths: Sequence[Size]) -> list[list[Size]
 
 @_sizes_of("aten.split_with_sizes.default", "aten.split.sizes", "aten.unsafe_split_with_sizes.default")
 def _split_with_sizes(
-    importer: "TorchImporter",
+    importer: AtenImporter,
     self: ir.Value,
     split_sizes: Sequence[Any] = (),
     split_size: Sequence[Any] = (),
@@ -134,12 +131,12 @@ def _split_with_sizes(
 
 
 @_sizes_of("aten.split.Tensor", "aten.unsafe_split.Tensor")
-def _split(importer: "TorchImporter", self: ir.Value, split_size: int, dim: int) -> list[list[Size]]:
+def _split(importer: AtenImporter, self: ir.Value, split_size: int, dim: int) -> list[list[Size]]:
     return _parts(self, dim, _lengths(_static(self, dim), split_size))
 
 
 @_sizes_of("aten.chunk.default", "aten.unsafe_chunk.default")
-def _chunk(importer: "TorchImporter", self: ir.Value, chunks: int, dim: int) -> list[list[Size]]:
+def _chunk(importer: AtenImporter, self: ir.Value, chunks: int, dim: int) -> list[list[Size]]:
     size = _static(self, dim)
     return _parts(self, dim, _lengths(size, -(-size // chunks)) if size else [0] * chunks)
 
@@ -150,7 +147,7 @@ def _lengths(size: int, step: int) -> list[Size]:
 
 
 @_sizes_of("aten.unbind.int")
-def _unbind(importer: "TorchImporter", self: ir.Value, dim: int) -> list[list[Size]]:
+def _unbind(importer: AtenImporter, self: ir.Value, dim: int) -> list[list[Size]]:
     own = b.sizes(self)
     dim %= len(own)
     return [[*own[:dim], *own[dim + 1 :]]] * _static(self, dim)
@@ -164,24 +161,24 @@ def _static(x: ir.Value, dim: int) -> int:
 
 
 @_sizes_of("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
-def _arange(importer: "TorchImporter", end: Any, start: Any = 0, step: Any = 1, **_: Any) -> list[Size]:
+def _arange(importer: AtenImporter, end: Any, start: Any = 0, step: Any = 1, **_: Any) -> list[Size]:
     if start != 0 or step != 1:
         raise TypeError("arange of dynamic size, unless it starts at 0 with step 1")
     return [importer.size(end)]
 
 
 @_sizes_of("aten.eye.default")
-def _eye(importer: "TorchImporter", n: Any, **_: Any) -> list[Size]:
+def _eye(importer: AtenImporter, n: Any, **_: Any) -> list[Size]:
     return importer.sizes([n, n])
 
 
 @_sizes_of("aten.eye.m")
-def _eye_m(importer: "TorchImporter", n: Any, m: Any, **_: Any) -> list[Size]:
+def _eye_m(importer: AtenImporter, n: Any, m: Any, **_: Any) -> list[Size]:
     return importer.sizes([n, m])
 
 
 @_sizes_of("aten.upsample_nearest2d.vec", "aten.upsample_bilinear2d.vec")
-def _upsample(importer: "TorchImporter", input: ir.Value, output_size: Any, **_: Any) -> list[Size]:
+def _upsample(importer: AtenImporter, input: ir.Value, output_size: Any, **_: Any) -> list[Size]:
     if output_size is None:
         raise TypeError("upsampling by a factor to a dynamic size")
     return [*b.sizes(input)[:2], *importer.sizes(output_size)]

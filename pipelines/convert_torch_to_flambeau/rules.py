@@ -2,51 +2,59 @@
 """Rules for overloads that only torch dialect files hold, or that need more than dialects/aten/rules.py can know."""
 
 import math
+from abc import abstractmethod
 from collections import ChainMap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flambeau.dialects import build as b
 from flambeau.dialects.aten import rules
-from flambeau.dialects.aten.rules import Rule, ranged
+from flambeau.dialects.aten.importer import AtenImporter, Rule, Size
+from flambeau.dialects.aten.rules import ranged
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.rules import registers
 from flambeau.dialects.types import is_float, shape_of
 
-if TYPE_CHECKING:
-    from flambeau.pipelines.convert_torch_to_flambeau.call_importer import TorchImporter
+
+class TorchSource(AtenImporter):
+    """What these rules ask the importer of torch dialect files for besides."""
+
+    @abstractmethod
+    def broadcast_leading(self, x: ir.Value, y: ir.Value) -> list[Size]:
+        """The sizes that all dims but the last two of two tensors broadcast to."""
+
 
 RULES: ChainMap[str, Rule] = ChainMap({}, rules.RULES)
 imports = registers(RULES, "import rules")
 
 
 @imports("prims.squeeze.default")
-def _squeeze(importer: "TorchImporter", a: ir.Value, dimensions: list[int]) -> ir.Value:
+def _squeeze(importer: TorchSource, a: ir.Value, dimensions: list[int]) -> ir.Value:
     return b.squeeze(a, sorted(d % len(shape_of(a)) for d in dimensions)) if dimensions else a
 
 
 @imports("prims.transpose.default")
-def _permute(importer: "TorchImporter", a: ir.Value, permutation: list[int]) -> ir.Value:
+def _permute(importer: TorchSource, a: ir.Value, permutation: list[int]) -> ir.Value:
     return b.permute(a, permutation)
 
 
 @imports("aten.type_as.default")
-def _type_as(importer: "TorchImporter", self: ir.Value, other: ir.Value) -> ir.Value:
+def _type_as(importer: TorchSource, self: ir.Value, other: ir.Value) -> ir.Value:
     return b.cast_like(self, other)
 
 
 @imports("aten.dropout.default")
-def _dropout(importer: "TorchImporter", input: ir.Value, p: float, train: bool) -> ir.Value:
+def _dropout(importer: TorchSource, input: ir.Value, p: float, train: bool) -> ir.Value:
     return b.native_dropout(input, p, True)[0] if train and p else input
 
 
 @imports("prim.NumToTensor.Scalar")
-def _number_to_tensor(importer: "TorchImporter", a: Any) -> ir.Value:
+def _number_to_tensor(importer: TorchSource, a: Any) -> ir.Value:
     element = importer.result_type().element_type
     return b.tensor_from_index(a, element) if isinstance(a, ir.Value) else b.scalar(a, element)
 
 
 @imports("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
-def _arange(importer: "TorchImporter", end: Any, start: Any = 0, step: Any = 1, **_: Any) -> ir.Value:
+def _arange(importer: TorchSource, end: Any, start: Any = 0, step: Any = 1, **_: Any) -> ir.Value:
     (size,) = importer.result_sizes()
     whole = all(isinstance(v, ir.Value) or v == math.floor(v) for v in (start, step))
     if is_float(importer.result_type().element_type) and not whole:
@@ -58,7 +66,7 @@ def _arange(importer: "TorchImporter", end: Any, start: Any = 0, step: Any = 1, 
 
 
 @imports("aten.linear.default")
-def _linear(importer: "TorchImporter", input: ir.Value, weight: ir.Value, bias: ir.Value | None) -> ir.Value:
+def _linear(importer: TorchSource, input: ir.Value, weight: ir.Value, bias: ir.Value | None) -> ir.Value:
     if len(shape_of(weight)) != 2:
         raise TypeError(f"linear with a weight of rank {len(shape_of(weight))}; 2 is supported")
     out = _matmul(importer, input, b.transpose(weight, 0, 1))
@@ -66,7 +74,7 @@ def _linear(importer: "TorchImporter", input: ir.Value, weight: ir.Value, bias: 
 
 
 @imports("aten.matmul.default")
-def _matmul(importer: "TorchImporter", self: ir.Value, other: ir.Value) -> ir.Value:
+def _matmul(importer: TorchSource, self: ir.Value, other: ir.Value) -> ir.Value:
     """As torch.matmul: vectors get a dim of size 1 for the product, leading dims broadcast."""
     x = b.unsqueeze(self, 0) if len(shape_of(self)) == 1 else self
     y = b.unsqueeze(other, 1) if len(shape_of(other)) == 1 else other
@@ -89,7 +97,7 @@ def _matmul(importer: "TorchImporter", self: ir.Value, other: ir.Value) -> ir.Va
 
 @imports("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
 def _convolution(
-    importer: "TorchImporter",
+    importer: TorchSource,
     input: ir.Value,
     weight: ir.Value,
     bias: ir.Value | None,
@@ -104,7 +112,7 @@ def _convolution(
 
 @imports("aten.layer_norm.default")
 def _layer_norm(
-    importer: "TorchImporter",
+    importer: TorchSource,
     input: ir.Value,
     normalized_shape: list[int],
     weight: ir.Value | None,
@@ -116,5 +124,5 @@ def _layer_norm(
 
 
 @imports("aten.max_pool2d.default")
-def _max_pool2d(importer: "TorchImporter", self: ir.Value, **given: Any) -> ir.Value:
+def _max_pool2d(importer: TorchSource, self: ir.Value, **given: Any) -> ir.Value:
     return b.max_pool2d_with_indices(self, *given.values())[0]

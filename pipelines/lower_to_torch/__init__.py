@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
-from flambeau.dialects.calls import choice
+from flambeau.dialects.calls import choice, kernel
 from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import OPS, AtenCall, Literal, Lowering
 from flambeau.dialects.types import is_complex, is_tensor
@@ -15,6 +15,8 @@ from flambeau.pipelines.analysis.fills import is_uniform_constant
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
 from flambeau.pipelines.lower_to_torch.branches import lower_choice
+from flambeau.pipelines.lower_to_torch.dispatches import is_dispatch, lower_dispatch
+from flambeau.pipelines.lower_to_torch.kernels import lower_kernel
 from flambeau.pipelines.registry import register_pass
 
 # The modules with rules, one per op family. A new module adds its name here.
@@ -41,8 +43,8 @@ _INDEX_ARITHMETIC = {
     "arith.remsi": "aten.remainder.int",
     "arith.maxsi": "prim.max.int",
     "arith.minsi": "prim.min.int",
+    "arith.ceildivsi": "aten.floordiv.int",  # of the negative, and the negative of that
 }
-
 
 _REDUCTIONS = tuple(f"flambeau.{name}" for name in ("sum", "mean", "prod", "mv", "mm", "bmm", "convolution"))
 
@@ -60,11 +62,13 @@ class LowerToTorch:
     keep_facts: bool = False
 
     def run(self, module: ir.Module) -> None:
-        branches = choice.all_branches(module)
+        inlined = choice.all_branches(module) | {f.name.value for f in kernel.kernels(module)}
         for function in fn.functions(module):
-            if function.name.value not in branches:
+            if function.name.value not in inlined:
                 lower_function(function, keep_facts=self.keep_facts)
         choice.erase_choices(module)
+        for function in kernel.kernels(module):
+            function.operation.erase()
 
 
 def lower_function(function: Any, *, keep_facts: bool) -> None:
@@ -139,7 +143,7 @@ def _bind_symbolic_shapes(function: Any, arguments: list[ir.Value]) -> None:
 
 def why_not_lowered(op: ir.Operation) -> str | None:
     """Why an op cannot be lowered, or None if it can."""
-    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC:
+    if op.name == "arith.constant" or op.name in _INDEX_ARITHMETIC or is_dispatch(op):
         return None
     chosen = choice.branches(op)
     if chosen is not None:
@@ -148,7 +152,8 @@ def why_not_lowered(op: ir.Operation) -> str | None:
         return next((f"{name} in a branch: {reason}" for name, reason in reasons if reason), None)
     cls = OPS.get(op.name)
     if cls is None or (op.name not in t.RULES and cls.lowering is not Lowering.DIRECT):
-        return "lower-to-torch has no rule for it"
+        scalar = cls is not None and cls.lowering is Lowering.SCALAR
+        return "pipelines/scalar_forms has no form of it" if scalar else "lower-to-torch has no rule for it"
     if any(is_tensor(v.type) and is_complex(v.type) for v in (*op.operands, *op.results)):
         return "complex numbers are not lowered"
     refusal = t.REFUSALS.get(op.name)
@@ -164,8 +169,14 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
         values[op.results[0]] = t.int_(ir.IntegerAttr(op.attributes["value"]).value)
         return
     if op.name in _INDEX_ARITHMETIC:
-        operands = [values[v] for v in op.operands]
-        values[op.results[0]] = t.call(_INDEX_ARITHMETIC[op.name], operands, ir.Type.parse("!torch.int"))
+        values[op.results[0]] = _index_arithmetic(op.name, *(values[v] for v in op.operands))
+        return
+    called = kernel.called_kernel(op)
+    if called is not None:
+        lower_kernel(op, called, values, lower_op)
+        return
+    if is_dispatch(op):
+        lower_dispatch(op, values)
         return
     reason = why_not_lowered(op)
     if reason is not None:
@@ -183,6 +194,14 @@ def lower_op(op: ir.Operation, values: dict[Any, Any]) -> None:
         results = [results]
     for before, after in zip(op.results, results, strict=True):
         values[before] = after
+
+
+def _index_arithmetic(name: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    integer = ir.Type.parse("!torch.int")
+    if name != "arith.ceildivsi":
+        return t.call(_INDEX_ARITHMETIC[name], [x, y], integer)
+    negative = t.call("aten.neg.int", [x], integer)
+    return t.call("aten.neg.int", [t.call("aten.floordiv.int", [negative, y], integer)], integer)
 
 
 def _readable(op: ir.Operation, values: dict[Any, Any]) -> dict[Any, Any]:

@@ -2,14 +2,9 @@
 """Lowering of random_bits: Threefry-2x32 in 32-bit integer arithmetic, one linalg loop nest."""
 
 from flambeau.dialects.bindings import arith, ir
+from flambeau.dialects.ops.random import THREEFRY_PARITY, THREEFRY_ROTATIONS
 from flambeau.pipelines.lower_to_torch import builtin
 from flambeau.pipelines.lower_to_torch import torch_builder as t
-
-# Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011): rotations of rounds 0..7, repeated, and the
-# constant of the key schedule.
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
-_GROUPS = 5  # of four rounds
 
 
 @t.lowers("flambeau.random_bits")
@@ -59,10 +54,10 @@ def threefry2x32(
 ) -> tuple[ir.Value, ir.Value]:
     """The two output words; all values are i32 scalars."""
     i32 = key0.type
-    keys = (key0, key1, arith.xori(arith.xori(key0, key1), _number(i32, _PARITY)))
+    keys = (key0, key1, arith.xori(arith.xori(key0, key1), _number(i32, THREEFRY_PARITY)))
     x0, x1 = arith.addi(counter0, keys[0]), arith.addi(counter1, keys[1])
-    for group in range(_GROUPS):
-        for rotation in _ROTATIONS[group % 2]:
+    for group, rotations in enumerate(THREEFRY_ROTATIONS):
+        for rotation in rotations:
             x0 = arith.addi(x0, x1)
             high = arith.shli(x1, _number(i32, rotation))
             low = arith.shrui(x1, _number(i32, 32 - rotation))

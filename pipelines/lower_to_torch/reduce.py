@@ -161,14 +161,7 @@ def _total(o: t.Lowered, x: ir.Value, source: ir.RankedTensorType, element: ir.T
 
     Left in one piece are sums of rows that are about to be broadcast back, as in softmax and norms, which IREE makes
     one loop nest of; and dims of unknown size if others are summed too, since each is then only a part.
-
-    Of a negation it is the negated sum of what is negated, equal to the last bit: IREE fuses a negation into the
-    reduction as a subtraction, and its splitting of reductions then fails ("Failed to get an identity value").
     """
-    negation = x.owner.operation if isinstance(x, ir.OpResult) else None
-    if negation is not None and negation.name == "torch.aten.neg" and is_float(source):
-        total = _total(o, negation.operands[0], source, element)
-        return t.call("aten.neg", [total], total.type)
     gone = {d % source.rank for d in o.dims} if o.dims else set(range(source.rank))
     alone = len(gone) == 1
 

@@ -142,7 +142,7 @@ def size_symbol(x: ir.Value, dim: int) -> Symbol:
         return static
     if isinstance(x.owner, ir.Block):
         dims = fn.argument_facts(x.owner.owner.opview)[x.arg_number].dims
-        return (x, dim) if dims is None else str(dims[dim])
+        return (x, dim) if dims is None else dims[dim]
     op = x.owner
     cls = OPS.get(op.name)
     if op.name in ("flambeau.view", "flambeau.expand"):
@@ -160,7 +160,8 @@ def size_symbol(x: ir.Value, dim: int) -> Symbol:
 def index_symbol(value: ir.Value) -> Symbol:
     """`size_symbol` of an `index` value."""
     if isinstance(value.owner, ir.Block):
-        return (value, None)
+        dims = fn.argument_facts(value.owner.owner.opview)[value.arg_number].dims
+        return (value, None) if dims is None else dims[0]
     if value.owner.name == "flambeau.dim":
         return size_symbol(value.owner.operands[0], value.owner.opview.index)
     return (value, None)

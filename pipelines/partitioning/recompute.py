@@ -13,13 +13,13 @@ from math import inf, prod
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.errors import UnsupportedOpError
 from flambeau.dialects.opdef import CHEAP, NEVER, OPS, Tensor
-from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
+from flambeau.dialects.types import is_tensor
 from flambeau.pipelines.partitioning.joint import Joint
 from flambeau.pipelines.partitioning.min_cut import NoCutError, Vertex, minimum_cut
-from flambeau.pipelines.partitioning.work import contracted_size
+from flambeau.pipelines.partitioning.work import assumed_sizes, contracted_size
 
-_UNKNOWN_SIZE = 64  # what a `?` dim counts as
 _FAR = 10**9
+# Both from PyTorch, as is the 1.1 of `_cost`.
 _MOST_DISTANCE = 100  # beyond this, distance makes saving no more costly
 _LONGEST_CHAIN = 100  # ops between the first and the last of a chain that is computed again
 
@@ -145,7 +145,7 @@ class Recomputation:
     # --- What saving costs -------------------------------------------------------------------------------------------
 
     def _cost(self, value: int) -> float:
-        """Bytes, more of them the farther from the backward, and twice as many for what stays inside of a loop."""
+        """Weighted bytes: times 1.1 for each op up to the backward, times 2 for what else stays inside of a loop."""
         op = self.producers[value]
         distance = min(max(self._distances[value], 1), _MOST_DISTANCE)
         weighted = int(self.bytes[value] * 1.1**distance)
@@ -289,5 +289,4 @@ def _bytes(value: ir.Value) -> int:
     element, parts = value.type.element_type, 1
     if isinstance(element, ir.ComplexType):
         element, parts = element.element_type, 2
-    sizes = (_UNKNOWN_SIZE if s == DYNAMIC else s for s in shape_of(value))
-    return int(prod(sizes)) * parts * max(1, int(element.width) // 8)
+    return prod(assumed_sizes(value)) * parts * max(1, int(element.width) // 8)

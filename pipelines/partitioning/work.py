@@ -10,7 +10,9 @@ from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import OPS
 from flambeau.dialects.types import DYNAMIC, is_tensor, shape_of
 
-_UNKNOWN_SIZE = 32  # what a `?` dim counts as
+# What a `?` dim counts as: a batch of middling size, most often. A guess, but one guess: a memory budget weighs time
+# against bytes, and both are made of it.
+_UNKNOWN_SIZE = 64
 _BYTES_PER_ELEMENT = 4
 
 
@@ -39,19 +41,20 @@ def _computes(op: ir.Operation) -> bool:
 
 
 def _elements(op: ir.Operation) -> int:
-    return sum(prod(_sizes(r)) for r in op.results if is_tensor(r.type))
+    return sum(prod(assumed_sizes(r)) for r in op.results if is_tensor(r.type))
 
 
 def contracted_size(op: ir.Operation) -> int:
     """How many products are summed for one element of the result; 0 for ops that are no contractions."""
     if op.name in ("flambeau.mm", "flambeau.bmm"):
-        return _sizes(op.operands[0])[-1]
+        return assumed_sizes(op.operands[0])[-1]
     if op.name in ("flambeau.addmm", "flambeau.baddbmm"):
-        return _sizes(op.operands[1])[-1]
+        return assumed_sizes(op.operands[1])[-1]
     if op.name.startswith("flambeau.convolution"):
-        return prod(_sizes(op.operands[1])[1:])
+        return prod(assumed_sizes(op.operands[1])[1:])
     return 0
 
 
-def _sizes(value: ir.Value) -> list[int]:
+def assumed_sizes(value: ir.Value) -> list[int]:
+    """The sizes of a tensor, with a number for each `?`."""
     return [_UNKNOWN_SIZE if s == DYNAMIC else s for s in shape_of(value)]

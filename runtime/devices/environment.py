@@ -12,7 +12,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import flambeau
 from flambeau.runtime.backends import Backend
 from flambeau.runtime.devices import target_flags
 
@@ -76,8 +75,7 @@ def source_digest() -> str | None:
 
     None if a file has changed since this process began: then nobody knows which of its states this process runs.
     """
-    assert flambeau.__file__ is not None
-    package = Path(flambeau.__file__).parent
+    package = Path(__file__).parents[2]
     content = hashlib.sha256()
     for folder, folders, files in os.walk(package, followlinks=True):  # the parts of a checkout are links
         folders[:] = sorted(name for name in folders if name != "__pycache__")

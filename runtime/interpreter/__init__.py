@@ -9,6 +9,7 @@ by `run`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -19,42 +20,11 @@ from flambeau.dialects import functions as fn
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.calls import choice, custom, host
 from flambeau.dialects.opdef import OPS, AtenCall, DType, Field, Literal
-from flambeau.dialects.types import dtype_name
 from flambeau.runtime.interpreter.evaluators import FAMILIES
+from flambeau.runtime.interpreter.history import with_history
 from flambeau.runtime.interpreter.host_calls import host_call, overload
+from flambeau.runtime.interpreter.table import EVALUATORS, InterpreterError, Value, evaluates, torch_dtype
 from flambeau.runtime.resident import ResidentTensor, to_tensor
-
-Value = Any  # torch.Tensor, int (index), Place, ResidentTensor (of compiled functions), or whatever a host op returns
-Evaluator = Callable[[SimpleNamespace], Any]
-
-EVALUATORS: dict[str, Evaluator] = {}
-
-
-class InterpreterError(RuntimeError):
-    """An op cannot be evaluated."""
-
-
-def evaluates(*names: str) -> Callable[[Evaluator], Evaluator]:
-    """Register a function that evaluates the ops `names`, which have no ATen overload of the same arguments.
-
-    It receives a namespace with the op's fields (tensors, ints, Python attribute values) and `op`, the op itself.
-    """
-
-    def register(function: Evaluator) -> Evaluator:
-        for name in names:
-            if name in EVALUATORS:
-                raise InterpreterError(f"two evaluators for {name}")
-            EVALUATORS[name] = function
-        return function
-
-    return register
-
-
-def torch_dtype(type_: ir.Type) -> torch.dtype:
-    """The torch dtype of an element type or tensor type."""
-    dtype = getattr(torch, dtype_name(type_))
-    assert isinstance(dtype, torch.dtype)
-    return dtype
 
 
 class Function:
@@ -307,22 +277,18 @@ class Module:
         } | dict(compiled or {})
 
     def function(self, name: str) -> Callable[..., list[Value]]:
-        """The prepared function `@name`."""
-        function = _lookup(self._symbols, name)
+        """The prepared function `@name`, which keeps its module."""
+        _lookup(self._symbols, name)
+        return partial(self.call, name)
 
-        def call(*arguments: Value) -> list[Value]:
-            return self._keeping_ir(function, arguments)
-
-        return call
-
-    def _keeping_ir(self, function: Callable[..., list[Value]], arguments: Sequence[Value]) -> list[Value]:
-        """Call a function, which looks at ops that live as long as their module."""
-        return function(*arguments)
+    def call(self, name: str, *arguments: Value) -> list[Value]:
+        """Evaluate `@name`."""
+        return _lookup(self._symbols, name)(*arguments)
 
 
 def run(module: ir.Module, name: str, arguments: Sequence[Value]) -> list[Value]:
     """Evaluate `@name` on tensors (and ints for index arguments); see the module docstring."""
-    return Module(module).function(name)(*arguments)
+    return Module(module).call(name, *arguments)
 
 
 # --- Constants and sizes ---------------------------------------------------------------------------------------------
@@ -437,21 +403,6 @@ class ViewPlace(Place):
         return self._view(self._base.part(whole))
 
 
-def with_history(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """The value of `new`; gradients go to `old`."""
-    return _WithHistory.apply(old, new.detach())  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _WithHistory(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        return new.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return g, None
-
-
 @evaluates("flambeau.ref_new")
 def _ref_new(a: SimpleNamespace) -> Place:
     return Place(a.value)
@@ -484,6 +435,6 @@ def _ref_view(a: SimpleNamespace) -> Place:
     return ViewPlace(a.ref, view)
 
 
-# The evaluators of the op families, which import `evaluates` from here.
+# The evaluators of the op families enter themselves in the table.
 for _family in FAMILIES:
     import_module(f"flambeau.runtime.interpreter.evaluators.{_family}")

@@ -21,7 +21,6 @@ __all__ = [
     "SharingTransfer",
     "Span",
     "Transfer",
-    "with_dim_order",
 ]
 
 _Type = iree.runtime.HalElementType
@@ -246,19 +245,6 @@ def _with_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if tensor.dtype.itemsize not in (1, dtype.itemsize):
         raise ExecutionError(f"the signature says {dtype} for a result, but IREE returned {tensor.dtype}")
     return tensor.view(dtype)
-
-
-def with_dim_order(tensor: torch.Tensor, dim_order: Sequence[int] | None) -> torch.Tensor:
-    """The tensor with the strides of one that is contiguous in that order of dimensions, outermost first."""
-    if dim_order is None or list(dim_order) == sorted(dim_order):
-        return tensor
-    strides = [0] * len(dim_order)
-    step = 1
-    for dim in reversed(dim_order):
-        strides[dim] = step
-        step *= max(tensor.shape[dim], 1)
-    empty = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
-    return empty.copy_(tensor)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,6 @@ from flambeau.runtime.iree.buffers import (
     SharingTransfer,
     Span,
     Transfer,
-    with_dim_order,
 )
 from flambeau.runtime.iree.compiler import Artefact
 from flambeau.runtime.resident import ResidentTensor
@@ -39,14 +38,10 @@ class ResultSpec:
     """What a result is to be.
 
     dtype: its dtype; None if it is an integer on the host (an `i64`, `index` or `!torch.int` result).
-    dim_order: its dimensions from outermost to innermost in memory; None is row-major.
-    may_alias: arguments, by position, whose memory it may share; with all others, and with other results, it may not.
     stays: only compiled functions need it: on a device with memory of its own it is a ResidentTensor.
     """
 
     dtype: torch.dtype | None
-    dim_order: tuple[int, ...] | None = None
-    may_alias: frozenset[int] = frozenset()
     stays: bool = False
 
 
@@ -93,8 +88,6 @@ class Executable:
         for position, (spec, type_) in enumerate(zip(specs, signature.results, strict=True)):
             if (spec.dtype is not None) != _is_tensor(type_):
                 raise ValueError(f"result {position} of @{name} has type {type_}, which does not fit {spec}")
-            if spec.stays and spec.dim_order is not None:
-                raise ValueError(f"result {position} of @{name} cannot stay on the device in another order")
         native = self._module.lookup_function(name)
         private = not signature.keeps_arguments
         all_calls = self._transfer
@@ -125,11 +118,9 @@ class Executable:
                     values.append(outputs.get_variant(position))
                 else:
                     view = outputs.get_as_object(position, iree.runtime.HalBufferView)
-                    if spec.stays:
-                        values.append(transfer.keep(view, spec.dtype))
-                    else:
-                        values.append(with_dim_order(transfer.to_torch(view, spec.dtype), spec.dim_order))
-            _separate(values, specs, spans)
+                    take = transfer.keep if spec.stays else transfer.to_torch
+                    values.append(take(view, spec.dtype))
+            _separate(values, spans)
             return values
 
         return call
@@ -168,8 +159,8 @@ def _is_tensor(type_: str) -> bool:
     return type_.startswith(("!torch.vtensor<", "tensor<"))
 
 
-def _separate(values: list[Value], specs: Sequence[ResultSpec], argument_spans: list[Span]) -> None:
-    """Replace by a copy each result that shares memory with an undeclared argument or with an earlier result.
+def _separate(values: list[Value], argument_spans: list[Span]) -> None:
+    """Replace by a copy each result that shares memory with an argument or with an earlier result.
 
     IREE returns an argument's buffer from a clone or a reshape, and one buffer for two equal results.
     """
@@ -184,11 +175,8 @@ def _separate(values: list[Value], specs: Sequence[ResultSpec], argument_spans: 
         position = second - len(argument_spans)
         if position < 0 or second in copied or first in copied:
             continue  # two arguments are the caller's affair; a copy overlaps nothing any more
-        if first in specs[position].may_alias and first < len(argument_spans):
-            continue
         value = values[position]
         assert isinstance(value, torch.Tensor)  # an integer has an empty span
-        # clone() keeps the strides that the specification asked for.
         values[position] = value.clone()
         copied.add(second)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The samples of a family as compiled functions: lower-to-torch, then IREE for the CPU, one artefact for them all."""
+"""The samples of a family as compiled functions, lowered as programs are; one artefact of the CPU for them all."""
 
 import functools
 from collections.abc import Collection, Sequence
@@ -9,8 +9,8 @@ import torch
 
 from flambeau.dialects.bindings import ir
 from flambeau.dialects.opdef import Lowering
-from flambeau.pipelines.lower_to_torch import LowerToTorch
-from flambeau.pipelines.passes.decompose import Decompose
+from flambeau.pipelines.driver import run_pipeline
+from flambeau.pipelines.stages import stage_passes
 from flambeau.runtime.backends import lookup_backend
 from flambeau.runtime.devices import find_device
 from flambeau.runtime.iree.compiler import compile_module
@@ -29,8 +29,7 @@ def lowered_text(cases: Sequence[Case]) -> str:
     module = ir.Module.create()
     for index, (sample, dynamic) in enumerate(cases):
         add_function(module, f"f{index}", sample, sample.values(), dynamic=dynamic)
-    Decompose(before="lowering").run(module)
-    LowerToTorch().run(module)
+    run_pipeline(module, stage_passes("lower-to-torch"))
     assert module.operation.verify()
     return str(module)
 

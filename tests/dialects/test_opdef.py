@@ -188,6 +188,15 @@ def diagnostics(context: ir.Context, text: str) -> list[tuple[str, str]]:
             "requires attribute 'keepdim'",
         ),
         (
+            '"flambeau.sum"(%x) {dims = array<i64: 0>, keepdim = false, keep_dim = true} '
+            ": (tensor<2xf32>) -> tensor<f32>",
+            "has no attribute 'keep_dim'; did you mean 'keepdim'? valid: dims, keepdim, any name with a dot",
+        ),
+        (
+            '"flambeau.tanh"(%x) {nonsense = 7} : (tensor<2xf32>) -> tensor<2xf32>',
+            "has no attribute 'nonsense'; valid: any name with a dot",
+        ),
+        (
             '"flambeau.sum"(%x) {dims = 0 : i64, keepdim = false} : (tensor<2xf32>) -> tensor<f32>',
             "attribute 'dims': expected array<i64: ...>, found 0 : i64",
         ),

@@ -218,33 +218,37 @@ def _cause(error: BaseException) -> CompileError:
     return seen
 
 
-@dataclass(frozen=True)
-class MisspellMul:
-    """Replace each multiplication by an op that nobody knows."""
+def squared(x: torch.Tensor) -> torch.Tensor:
+    return x @ x
 
-    name = "misspell-mul"
+
+@dataclass(frozen=True)
+class MisspellMm:
+    """Replace each matrix product by an op that nobody knows."""
+
+    name = "misspell-mm"
 
     def run(self, module: ir.Module) -> None:
         for function in fn.functions(module):
             for op in fn.operations(fn.entry_block(function)):
-                if op.name.startswith("torch.aten.mul"):
+                if op.name == "torch.aten.mm":
                     with ir.InsertionPoint(op), op.location:
                         unknown = ir.Operation.create(
                             "torch.operator",
                             results=[r.type for r in op.results],
                             operands=list(op.operands),
-                            attributes={"name": ir.StringAttr.get("torch.aten.mull")},
+                            attributes={"name": ir.StringAttr.get("torch.aten.mmm")},
                         )
                     op.results[0].replace_all_uses_with(unknown.results[0])
                     op.erase()
 
 
 def test_a_compiler_error_names_op_line_and_reproducer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PASSES, "misspell-mul", MisspellMul)
-    options = {**STRICT, "pipeline": f"{stage_passes('lower-to-torch')},misspell-mul"}
-    line = double.__code__.co_firstlineno + 1
-    with pytest.raises(BackendCompilerFailed, match=rf"(?s)torch\.aten\.mull.*test_api\.py:{line}") as caught:
-        flambeau.compile(double, options=options)(torch.ones(3))
+    monkeypatch.setitem(PASSES, "misspell-mm", MisspellMm)
+    options = {**STRICT, "pipeline": f"{stage_passes('lower-to-torch')},misspell-mm"}
+    line = squared.__code__.co_firstlineno + 1
+    with pytest.raises(BackendCompilerFailed, match=rf"(?s)torch\.aten\.mmm.*test_api\.py:{line}") as caught:
+        flambeau.compile(squared, options=options)(torch.ones(3, 3))
     error = _cause(caught.value)
     assert error.reproducer is not None and error.reproducer.exists()
     assert str(error.reproducer) in str(caught.value)

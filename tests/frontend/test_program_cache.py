@@ -100,7 +100,7 @@ def test_second_compilation_runs_neither_passes_nor_compiler(
 def test_entry_says_what_it_is_of(folder: Path) -> None:
     step()
     (kept,) = ArtefactCache(folder).entries()
-    assert Path(kept.label.rpartition(":")[0]).name == "test_cache.py"
+    assert Path(kept.label.rpartition(":")[0]).name == "test_program_cache.py"
     assert kept.parts["arguments"].startswith("tensor<3x4xf32>, tensor<4xf32>")
     assert set(kept.files) == {"host.mlirbc", "artefact.vmfb", "facts.json"}
 
@@ -462,7 +462,10 @@ def test_foreign_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.PASSES, "tests-foreign-pass", Foreign)
     assert Case(options=options).parts() is None
     (miss,) = ArtefactCache(folder).misses()
-    assert "test_cache.py" in miss.label and "pass tests-foreign-pass is not part of Flambeau" in miss.reason
+    assert (
+        "test_program_cache.py" in miss.label
+        and "pass tests-foreign-pass is not part of Flambeau" in miss.reason
+    )
     assert flambeau.counters["cache.bypass"] == 1
     assert Case().parts() is not None
 

@@ -116,7 +116,13 @@ class Draws:
 def assert_trains_like_eager(
     model: Model, backend: str = "cpu", dynamic: bool = False, optimizer: Optimizer = sgd
 ) -> None:
-    """Steps of training; each starts, in eager and in float64, from where the compiled module is."""
+    """Steps of training; each starts, in eager and in float64, from where the compiled module is.
+
+    Where a number lies so near to a kink (the 0 of a ReLU, two equal maxima) that rounding decides on which side of it,
+    eager's error is luck: it may be on the right side, and on another CPU on the wrong one. So if ours is larger, eager
+    is asked again, by other kernels of its own and with parameters that differ in their last bit, and the largest of
+    its errors counts.
+    """
     module, eager, exact = (model.module(train=True) for _ in range(3))
     exact.double()
     draws = [Draws(eager), Draws(exact)]
@@ -124,8 +130,10 @@ def assert_trains_like_eager(
     optimizers = [optimizer(list(m.parameters())) for m in (module, eager, exact)]
     before = flambeau.counters["graphs"]
     runs = []
+    starts = []
     for step, batch in enumerate(batches(model, dynamic, model.steps)):
         wide = batch.to(torch.float64)
+        starts.append((step, batch, deepcopy(module.state_dict()), deepcopy(optimizers[0].state_dict())))
         for reference, own, given in zip((eager, exact), draws, (batch, wide), strict=True):
             reference.load_state_dict(module.state_dict())
             graphs = flambeau.counters["graphs"]
@@ -138,7 +146,42 @@ def assert_trains_like_eager(
         expected = take_step(eager, model.training(eager), batch, optimizers[1])
         runs.append((found, expected, take_step(exact, model.training(exact), wide, optimizers[2])))
     assert flambeau.counters["graphs"] == before + 1, "one compilation for all batches"
-    judge(runs)
+    try:
+        judge(runs)
+    except AssertionError:
+        judge(
+            [
+                *runs,
+                *(
+                    (run[1], other, run[2])
+                    for run, start in zip(runs, starts, strict=True)
+                    for other in _other_steps(model, eager, draws[0], optimizers[1], *start)
+                ),
+            ]
+        )
+
+
+def _other_steps(
+    model: Model,
+    eager: nn.Module,
+    draws: Draws,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    batch: Batch,
+    state: dict[str, Any],
+    optimizer_state: dict[str, Any],
+) -> Iterator[Run]:
+    """A step of eager by its own kernels instead of oneDNN's, and some from parameters changed in their last bit."""
+    for number in range(4):
+        eager.load_state_dict(state)
+        optimizer.load_state_dict(deepcopy(optimizer_state))
+        with torch.no_grad():
+            for parameter in eager.parameters() if number else ():
+                towards = torch.full_like(parameter, float("inf")) * torch.randn_like(parameter).sign()
+                parameter.copy_(torch.nextafter(parameter, towards))
+        draws.prepare(batch, step)
+        with torch.backends.mkldnn.flags(enabled=number > 0):
+            yield take_step(eager, model.training(eager), batch, optimizer)
 
 
 def assert_infers_like_eager(

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates, with_history
+from flambeau.runtime.interpreter.history import with_history
+from flambeau.runtime.interpreter.table import evaluates
 
 
 @evaluates("autograd.with_value")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates
+from flambeau.runtime.interpreter.table import evaluates
 
 
 def _with_gaps(a: SimpleNamespace) -> list[torch.Tensor | None]:

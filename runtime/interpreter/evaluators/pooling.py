@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates, torch_dtype
+from flambeau.runtime.interpreter.table import evaluates, torch_dtype
 
 
 @evaluates("flambeau.max_pool_offsets")

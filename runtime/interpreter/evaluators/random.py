@@ -6,21 +6,20 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates
+from flambeau.dialects.ops.random import THREEFRY_PARITY, THREEFRY_ROTATIONS
+from flambeau.runtime.interpreter.table import evaluates
 
 _MASK = 0xFFFFFFFF
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
 
 
 def threefry2x32(
     key0: int, key1: int, counter0: torch.Tensor, counter1: torch.Tensor | int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The two output words for each counter; everything is an unsigned 32-bit number held in int64."""
-    keys = (key0, key1, key0 ^ key1 ^ _PARITY)
+    keys = (key0, key1, key0 ^ key1 ^ THREEFRY_PARITY)
     x0, x1 = (counter0 + key0) & _MASK, (counter1 + torch.full_like(counter0, key1)) & _MASK
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
+    for group, rotations in enumerate(THREEFRY_ROTATIONS):
+        for rotation in rotations:
             x0 = (x0 + x1) & _MASK
             x1 = (((x1 << rotation) | (x1 >> (32 - rotation))) & _MASK) ^ x0
         x0 = (x0 + keys[(group + 1) % 3]) & _MASK

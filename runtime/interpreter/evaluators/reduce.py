@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from flambeau.runtime.interpreter import evaluates
+from flambeau.runtime.interpreter.table import evaluates
 
 
 @evaluates("flambeau.prod")

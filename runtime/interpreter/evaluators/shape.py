@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from flambeau.dialects.types import DYNAMIC, shape_of
-from flambeau.runtime.interpreter import evaluates
+from flambeau.runtime.interpreter.table import evaluates
 
 
 @evaluates("flambeau.view")

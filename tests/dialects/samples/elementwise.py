@@ -34,9 +34,9 @@ def nonzero(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
 
 
 def unary(
-    op: str, low: float = -3.0, high: float = 3.0, special: bool = True, f64: bool = True, **options: Any
+    op: str, low: float = -3.0, high: float = 3.0, special: bool = True, **options: Any
 ) -> list[Sample]:
-    """Numbers between `low` and `high`, special values, other precisions (f64 compiled only if `f64`), empty."""
+    """Numbers between `low` and `high`, special values, other precisions, empty."""
 
     def between(*shape: int) -> torch.Tensor:
         return torch.rand(*shape) * (high - low) + low
@@ -44,9 +44,7 @@ def unary(
     samples = [
         Sample(op, lambda: [between(3, 4)], grad2=True, **options),
         Sample(op, lambda: [between(5).bfloat16()], grad=(), dynamic=False, id="bf16", **options),
-        Sample(
-            op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **(options | {"lower": f64})
-        ),
+        Sample(op, lambda: [between(5).double()], grad=(), dynamic=False, id="f64", **options),
         Sample(op, lambda: [between(0, 2)], dynamic=False, id="empty", **options),
     ]
     if special:
@@ -54,9 +52,7 @@ def unary(
     return samples
 
 
-def binary(
-    op: str, make: Any = None, extra: Sequence[Any] = (), f64: bool = True, **options: Any
-) -> list[Sample]:
+def binary(op: str, make: Any = None, extra: Sequence[Any] = (), **options: Any) -> list[Sample]:
     """A function of two tensors: normal numbers, all pairs of special values, other precisions, rank 0."""
     make = make or torch.randn
     return [
@@ -75,7 +71,7 @@ def binary(
             grad=(),
             dynamic=False,
             id="f64",
-            **(options | {"lower": f64}),
+            **options,
         ),
         Sample(op, lambda: [make(()), make(()), *extra], dynamic=False, id="scalar", **options),
         Sample(op, lambda: [*pairs(), *extra], dynamic=False, id="special", **options),
@@ -119,19 +115,19 @@ SAMPLES = [
     *binary("mul"),
     *on_integers("mul"),
     *binary("div"),
-    *binary("floor_divide", f64=False),
+    *binary("floor_divide"),
     Sample("floor_divide", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("floor_divide", bools=False),
     *binary("trunc_divide"),
     *on_integers("trunc_divide", bools=False),
-    *binary("remainder", f64=False),
+    *binary("remainder"),
     Sample("remainder", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("remainder", bools=False),
-    *binary("fmod", f64=False),
+    *binary("fmod"),
     Sample("fmod", lambda: [torch.arange(-9.0, 10.0), torch.full((19,), 0.1)], id="tenths"),
     *on_integers("fmod", bools=False),
     *binary("pow", positive),
-    Sample("pow", lambda: [integers(3, 4), integers(3, 4, low=0, high=5)], lower=False, id="i64"),
+    Sample("pow", lambda: [integers(3, 4), integers(3, 4, low=0, high=5)], id="i64"),
     *[
         sample
         for exponent in (2, 3, 0.5, -0.5, -1, -2, 1, 0, 2.0, 1.7, 4.0, 5, -3, -1.7)
@@ -149,7 +145,7 @@ SAMPLES = [
     *on_integers("fmax"),
     *binary("fmin"),
     *on_integers("fmin"),
-    *binary("atan2", f64=False),
+    *binary("atan2"),
     *binary("copysign"),
     *binary("hypot"),
     *binary("xlogy", positive),
@@ -199,13 +195,13 @@ SAMPLES = [
     *unary("log10", 0.1, 4.0),
     *unary("log1p", -0.9, 4.0),
     Sample("log1p", lambda: [NEAR_ZERO], id="near 0"),
-    *unary("sin", f64=False),
-    *unary("cos", f64=False),
-    *unary("tan", -1.4, 1.4, f64=False),
+    *unary("sin"),
+    *unary("cos"),
+    *unary("tan", -1.4, 1.4),
     *[Sample(op, lambda: [MANY_TURNS], dynamic=False, id="many turns") for op in ("sin", "cos", "tan")],
-    *unary("asin", -0.99, 0.99, f64=False),
-    *unary("acos", -0.99, 0.99, f64=False),
-    *unary("atan", f64=False),
+    *unary("asin", -0.99, 0.99),
+    *unary("acos", -0.99, 0.99),
+    *unary("atan"),
     *unary("sinh"),
     Sample("sinh", lambda: [NEAR_ZERO], id="near 0"),
     *unary("cosh"),

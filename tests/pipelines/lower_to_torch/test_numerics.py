@@ -63,6 +63,26 @@ def test_the_sign_of_the_tangent_of_zero() -> None:
     assert found.isnan().tolist() == [False, False, True, True]
 
 
+def test_nan_is_not_equal_to_itself() -> None:
+    def f(x: torch.Tensor) -> list[torch.Tensor]:
+        return [x == x, x != x, x <= x, torch.where(x == x, x, 0.0)]
+
+    x = torch.tensor([1.0, torch.nan, torch.inf])
+    for found, wanted in zip(flambeau.compile(f, fullgraph=True, options=ERROR)(x), f(x), strict=True):
+        close(found, wanted, "comparison")
+
+
+def test_float64_functions_are_compiled() -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        waves = x.sin() + x.cos() * x.tan() + torch.atan2(x, x.cos()) + x.atan() + (x / 9).asin()
+        return (waves + x.erf() + x.erfc() + x.abs().lgamma() + torch.fmod(x, 0.7)).tanh()
+
+    x = torch.linspace(-7, 7, 101, dtype=torch.float64, requires_grad=True)
+    compiled = flambeau.compile(f, fullgraph=True, options=ERROR)
+    close(compiled(x), f(x), "result")
+    close(*(torch.autograd.grad(g(x).sum(), x)[0] for g in (compiled, f)), "gradient")
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
     def f(x: torch.Tensor) -> list[torch.Tensor]:

@@ -158,12 +158,6 @@ def test_strided_and_unaligned_arguments(executable: Executable) -> None:
     torch.testing.assert_close(result, A @ B)
 
 
-def test_strides_of_a_result(executable: Executable) -> None:
-    (result,) = executable.function("mm", [ResultSpec(torch.float32, dim_order=(1, 0))])([A, B])
-    assert result.stride() == (1, 5)
-    torch.testing.assert_close(result, A @ B)
-
-
 def test_results_never_alias(build: Build) -> None:
     type_ = "!torch.vtensor<[4],f32>"
     function = build(
