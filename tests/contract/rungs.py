@@ -56,8 +56,9 @@ def stages(folder: Path, graph: int = 0) -> dict[str, Path]:
 
 
 def parsed(path: Path) -> Any:
-    """A module file."""
-    with create_context(), ir.Location.unknown():
+    """A module file; a lowered one holds ops of IREE's."""
+    with create_context() as context, ir.Location.unknown():
+        context.allow_unregistered_dialects = True
         return ir.Module.parse(path.read_text())
 
 

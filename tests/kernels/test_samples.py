@@ -42,7 +42,7 @@ def kernels(chosen: Sequence[Case]) -> ir.Module:
         add_function(module, f"k{number}", sample, sample.values(), dynamic=dynamic)
         (kernel,) = [f for f in fn.functions(module) if f.name.value == f"k{number}"]
         kernel.operation.attributes["sym_visibility"] = ir.StringAttr.get("private")
-        kernel.operation.attributes["flambeau.kernel"] = ir.StringAttr.get("test")
+        kernel.operation.attributes["flambeau.kernel"] = ir.StringAttr.get("other")
         inputs, results = list(kernel.type.inputs), list(kernel.type.results)
         with ir.InsertionPoint(module.body):
             main = fn.create_function(f"f{number}", inputs, [ir.Location.unknown()] * len(inputs))
