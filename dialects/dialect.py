@@ -49,22 +49,6 @@ class TapeType(Flambeau.Type, name="tape"):
     """`!flambeau.tape`: what PyTorch's autograd recorded of one call on the host, for its derivative."""
 
 
-class IsolatedFromAbove:
-    """Trait: the op's regions use nothing that is defined outside them."""
-
-    @staticmethod
-    def attach(op_name: str) -> None:
-        ir.IsIsolatedFromAboveTrait.attach(op_name)
-
-
-class Terminator:
-    """Trait: the op ends a block."""
-
-    @staticmethod
-    def attach(op_name: str) -> None:
-        ir.IsTerminatorTrait.attach(op_name)
-
-
 class Allocates:
     """Trait: the op makes a new place; never merged with another, removed when unused."""
 
