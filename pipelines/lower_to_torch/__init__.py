@@ -33,7 +33,7 @@ FAMILIES = (
     "shape",
 )
 for _family in FAMILIES:
-    import_module(f"{__name__}.{_family}")
+    import_module(f"flambeau.pipelines.lower_to_torch.{_family}")
 
 _INDEX_ARITHMETIC = {
     "arith.addi": "aten.add.int",

@@ -30,7 +30,7 @@ FAMILIES = (
     "special",
 )
 for _family in FAMILIES:
-    import_module(f"{__name__}.{_family}")
+    import_module(f"flambeau.pipelines.scalar_forms.{_family}")
 
 
 def has_scalar_form(op: Any) -> bool:

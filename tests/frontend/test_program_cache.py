@@ -452,6 +452,22 @@ def test_changed_sources_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first is not None and first == digest()
 
 
+def test_a_wheel_has_the_digest_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders in place of the links of a checkout make no difference, and every source counts."""
+    digest = environment.source_digest.__wrapped__
+    monkeypatch.setattr(environment, "_STARTED", float("inf"))
+    seen = {digest()}
+    package = tmp_path / "flambeau"
+    shutil.copytree(Path(environment.__file__).parents[2], package)
+    assert not (package / "runtime").is_symlink()
+    monkeypatch.setattr(environment, "__file__", str(package / "runtime/devices/environment.py"))
+    assert digest() in seen
+    for part in ("__init__.py", "dialects/ops/shape.py", "tools/opt.py"):
+        (package / part).write_text("")
+        assert digest() not in seen
+        seen.add(digest())
+
+
 def test_foreign_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows when the code of another package has changed."""
 
